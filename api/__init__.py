@@ -1,0 +1,1 @@
+"""The Litestar API in front of the model server."""
