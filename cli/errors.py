@@ -1,0 +1,28 @@
+"""Errors that a person at the terminal is told in one line.
+
+CommandError
+├── DownloadError        the weights could not be fetched
+├── CheckpointError      a weights file is missing, unsafe or of another model
+├── LabelsError          a labels file is missing, malformed or of the wrong length
+└── ArchiveError         the .mar could not be built or read
+"""
+
+
+class CommandError(Exception):
+    """A command cannot go on. Its text is one line, says why, and where it can says what to do instead."""
+
+
+class DownloadError(CommandError):
+    """No network, a refusal, a connection cut short, or bytes that are not the ones expected."""
+
+
+class CheckpointError(CommandError):
+    """A weights file that is missing, holds more than tensors, or does not fit the architecture."""
+
+
+class LabelsError(CommandError):
+    """A labels file that is missing, malformed, or names another number of classes than the weights have."""
+
+
+class ArchiveError(CommandError):
+    """An archive that could not be built or read."""

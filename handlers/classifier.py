@@ -1,0 +1,184 @@
+"""The TorchServe handler: a batch of image files in, a JSON answer for each out.
+
+It is copied into the archive beside `model.json` and `weights.pt` and stands alone there: it may import nothing of this
+project. TorchServe takes the only class of the module for the handler, so there may be no second one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.models import get_model
+
+if TYPE_CHECKING:
+    from ts.context import Context
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+DETAILS = {400: "bad request", 413: "too many pixels", 422: "the image cannot be decoded"}
+# An image whose resized long side would be more crops than this is cut before it is resized.
+ELONGATED = 16
+
+
+class Classifier:
+    """One worker's model. TorchServe calls `initialize` once, then `handle` for every batch."""
+
+    def initialize(self, context: Context) -> None:
+        """Load what the archive holds onto the worker's device and run it once."""
+        started = time.perf_counter()
+        properties = context.system_properties
+        model_dir, gpu = Path(properties["model_dir"]), properties.get("gpu_id")
+        self.config: dict[str, Any] = json.loads((model_dir / "model.json").read_bytes())
+        self.name: str = context.model_name
+        self.max_pixels = int(os.environ.get("MAX_IMAGE_PIXELS", "50000000"))
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before ours, and with a warning first
+        self.device = (
+            torch.device("cuda", gpu) if gpu is not None and torch.cuda.is_available() else torch.device("cpu")
+        )
+        # TorchServe runs a worker for each core: more than one thread in each, and they fight for the cores.
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+        self.dtype = torch.bfloat16 if self.config["precision"] == "bf16" else torch.float32
+        with torch.device("meta"):
+            model = get_model(self.config["arch"], weights=None, num_classes=len(self.config["labels"]))
+        weights = torch.load(model_dir / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
+        model.load_state_dict(weights, assign=True)
+        self.model = model.eval().to(self.device, self.dtype, memory_format=torch.channels_last)
+        scaling = self.config["preprocessing"]
+        self.mean, self.std = (torch.tensor(scaling[k], device=self.device).view(3, 1, 1) for k in ("mean", "std"))
+
+        self.classify(torch.zeros(1, scaling["crop"], scaling["crop"], 3, dtype=torch.uint8))
+        about = ", ".join(f"{key} {value}" for key, value in self.describe().items())
+        logging.info("ready in %.1f s: %s", time.perf_counter() - started, about)
+        logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker logs several lines for every request
+
+    def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
+        """JSON for each row of the batch, in order. A row that is refused does not touch its neighbours.
+
+        A row holds the request body under `body` (`data` if it came as a form field) and the query's parameters.
+        """
+        answers = [b""] * len(data)
+        images: list[Tensor] = []
+        accepted: list[tuple[int, int]] = []
+        for i, row in enumerate(data):
+            context.set_response_content_type(i, "application/json")
+            if context.get_request_header(i, "describe") == "True":
+                answers[i] = to_json(self.describe())
+                continue
+            top_k = parse_top_k(row.get("top_k", b"5"))
+            image = self.decode(row.get("body", row.get("data"))) if top_k else 400
+            if isinstance(image, int):
+                context.set_response_status(image, DETAILS[image], i)
+                answers[i] = to_json({"detail": DETAILS[image]})
+            else:
+                images.append(image)
+                accepted.append((i, top_k))
+        if images:
+            for (i, top_k), probabilities in zip(accepted, self.classify(torch.stack(images)), strict=True):
+                answers[i] = to_json(self.answer(probabilities, top_k))
+        return answers
+
+    def describe(self) -> dict[str, Any]:
+        """What this worker runs: TorchServe asks on `GET /models/NAME?customized=true` of its management API."""
+        return {
+            "name": self.name,
+            **{key: self.config[key] for key in ("arch", "weights", "weights_sha256", "precision")},
+            "classes": len(self.config["labels"]),
+            "device": str(self.device),
+            "warning": self.config["warning"],
+        }
+
+    def decode(self, body: object) -> Tensor | int:
+        """The centre of an image file as uint8 [crop, crop, 3], or the HTTP status that refuses it."""
+        if not isinstance(body, bytes | bytearray | memoryview):
+            return 400  # TorchServe has already decoded bodies sent as text or JSON
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; that is no business of the log
+            try:
+                image: Image.Image = Image.open(io.BytesIO(body), formats=FORMATS)
+                if image.width * image.height > self.max_pixels:
+                    return 413
+                image.load()
+                with suppress(Exception):  # broken EXIF makes no broken image
+                    ImageOps.exif_transpose(image, in_place=True)
+                image = self.crop(to_rgb(image))
+            except UnidentifiedImageError:
+                return 400
+            except Exception:  # Pillow's decoders raise anything for a broken file: OSError, SyntaxError, struct.error…
+                return 422
+        return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """The centre `crop` by `crop` pixels of an image whose short side is first resized to `resize`.
+
+        Computes what `torchvision.transforms._presets.ImageClassification` does. Of an elongated image only the part
+        that is kept is resized: a 20 by 20000 strip would grow to 54 million pixels. That moves a few pixels in ten
+        thousand by one level of 255.
+        """
+        scaling = self.config["preprocessing"]
+        resize, crop = scaling["resize"], scaling["crop"]
+        filter_ = Image.Resampling[scaling["interpolation"].upper()]
+        short = min(image.size)
+        width, height = (int(resize * side / short) for side in image.size)
+        left, top = round((width - crop) / 2), round((height - crop) / 2)
+        if max(width, height) <= ELONGATED * crop:
+            return image.resize((width, height), filter_).crop((left, top, left + crop, top + crop))
+        scale_x, scale_y = image.width / width, image.height / height
+        margin_x, margin_y = (4 + int(4 * scale) for scale in (scale_x, scale_y))
+        x, y = max(0, int(left * scale_x) - margin_x), max(0, int(top * scale_y) - margin_y)
+        right, bottom = (left + crop) * scale_x, (top + crop) * scale_y
+        # The filter reaches beyond the box, so the margin is kept around it.
+        part = image.crop((x, y, min(image.width, int(right) + margin_x), min(image.height, int(bottom) + margin_y)))
+        return part.resize((crop, crop), filter_, box=(left * scale_x - x, top * scale_y - y, right - x, bottom - y))
+
+    @torch.inference_mode()
+    def classify(self, pixels: Tensor) -> Tensor:
+        """Probabilities, float32 [batch, classes] on the CPU, of uint8 pixels [batch, crop, crop, 3]."""
+        scaled = pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+        logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
+        return logits.float().softmax(1).cpu()
+
+    def answer(self, probabilities: Tensor, top_k: int) -> dict[str, Any]:
+        """The `top_k` most probable classes of one image, as the API answers them."""
+        labels = self.config["labels"]
+        values, indices = probabilities.topk(min(top_k, len(labels)))
+        predictions = [
+            {"class": labels[index], "probability": round(value, 6)}
+            for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+        ]
+        best = predictions[0]
+        result = {"predictions": predictions, "top_class": best["class"], "top_probability": best["probability"]}
+        if self.config["warning"]:
+            result["warning"] = self.config["warning"]
+        return result
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB. Transparency is dropped, as torchvision's users do."""
+    if image.mode.startswith("I;16"):
+        # Pillow clips 16-bit samples at 255, which makes nearly all of them white: keep the high byte instead.
+        image = image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
+    return image.convert("RGB")
+
+
+def parse_top_k(value: object) -> int:
+    """How many classes the query asks for, 1 to 1000, or 0 if that is not what it says."""
+    text = bytes(value).decode("latin-1") if isinstance(value, bytes | bytearray) else value
+    top_k = int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,4}", text) else 0
+    return top_k if top_k <= 1000 else 0
+
+
+def to_json(answer: dict[str, Any]) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
