@@ -23,8 +23,8 @@ KILL_TIME = 5.0
 """Seconds that the kernel gets to clear away a killed group."""
 POLL = 0.05
 
-# The supervisor alone holds the writing end of the shell's stdin. If the supervisor dies, even by SIGKILL, the pipe closes
-# and the waiting subshell takes the whole group with it; PR_SET_PDEATHSIG would reach only the direct child.
+# The supervisor alone holds the writing end of the shell's stdin. If the supervisor dies, even by SIGKILL, the pipe
+# closes and the waiting subshell takes the whole group with it; PR_SET_PDEATHSIG would reach only the direct child.
 LEASH = 'exec 3<&0 </dev/null; (read -r _; kill -KILL 0) <&3 & exec 3<&-; exec "$@"'
 
 

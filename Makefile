@@ -1,0 +1,31 @@
+# Makes the virtual environment and hands over to `ml-service`, which knows how everything is done.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help serve test archive check clean
+
+help:
+	@echo 'make serve    run the service; prints its address once a prediction can be served'
+	@echo 'make test     lint, types and all tests'
+	@echo 'make archive  build the model archive anew'
+	@echo 'make check    lint and types'
+	@echo 'make clean    remove what the other targets made; databases and archives stay'
+
+# exec: signals reach the command itself.
+serve test archive check: $(INSTALLED)
+	@exec $(VENV)/bin/ml-service $@
+
+# Touched last, so that an interrupted installation is done again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) not found: install Python 3.11 or later, or name it with PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, $(PYTHON) is %d.%d: name another with PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)' >&2; exit 1; }
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet -c constraints.txt uv
+	@$(VENV)/bin/uv pip install --python $(VENV)/bin/python -c constraints.txt -e '.[serve,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) run build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find api cli handlers migrations tests -name __pycache__ -prune -exec rm -rf {} +

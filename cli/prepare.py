@@ -1,0 +1,56 @@
+"""What two servers need before they start: an archive and a database of the current schema.
+
+`ml-service serve` runs this as a program of its own, so that a signal ends it like any other and torch
+leaves memory with it.
+"""
+
+import sys
+
+from alembic import command
+from alembic.config import Config
+from rich.console import Console
+
+from api.settings import Settings, load_settings
+from cli.archive import build
+from cli.errors import CommandError, DownloadError
+from cli.model_server import ROOT
+
+
+def prepare(settings: Settings, console: Console) -> None:
+    """Builds the archive if there is none, and migrates the database.
+
+    Raises:
+        CommandError: the archive could not be built, for another reason than that there is no network.
+    """
+    target = settings.model_store / f"{settings.model_name}.mar"
+    if not target.exists():
+        _build(settings, console)
+    command.upgrade(Config(ROOT / "alembic.ini"), "head")
+
+
+def _build(settings: Settings, console: Console) -> None:
+    target = settings.model_store / f"{settings.model_name}.mar"
+    try:
+        build(target, weights=None, labels=None, arch="resnet50", precision="auto")
+    except DownloadError as error:
+        console.print(f"{error}", style="red")
+        console.print(
+            "The model server gets UNTRAINED weights: every answer is meaningless and says so. "
+            f"Delete {target} and start again to get real ones, or build it with ml-service archive --weights FILE.",
+            style="bold red",
+        )
+        build(target, weights=None, labels=None, arch="resnet50", precision="auto", untrained=True)
+
+
+def main() -> None:
+    """The child's entry."""
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    try:
+        prepare(load_settings(), console)
+    except CommandError as error:
+        console.print(f"ml-service: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

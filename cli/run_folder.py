@@ -1,0 +1,58 @@
+"""The folder that holds everything one running service writes: keys, secrets, logs, sockets and temporary files."""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api.settings import MIN_SECRET_BYTES
+from cli.errors import CommandError
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes of a Unix socket's path on Linux (unix(7)); TorchServe puts its workers' sockets into the temporary folder."""
+
+
+class RunFolder:
+    """The paths inside `RUN_DIR`, all absolute."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+        self.temporary = self.path / "tmp"
+        self.keys = self.path / "key_file.json"
+        self.secrets = self.path / "secrets.env"
+        if len(os.fsencode(self.temporary / ".ts.sock.65535")) > SOCKET_PATH_LIMIT:
+            raise CommandError(f"RUN_DIR: {self.path} is too long a path for the model server's sockets")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folder, empty of a former run's leftovers, and keeps a second service out of it."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise CommandError(f"RUN_DIR: cannot write to {self.path}: {error.strerror}") from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CommandError(f"RUN_DIR: another service is running in {self.path}") from None
+            self.keys.unlink(missing_ok=True)
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            self.temporary.mkdir()
+            self.logs.mkdir(exist_ok=True)
+            yield
+
+    def generate_secrets(self) -> None:
+        """Writes the secrets that a first start lacks, once: tokens outlive a restart."""
+        if self.secrets.exists():
+            return
+        lines = [f"{name}={secrets.token_urlsafe(MIN_SECRET_BYTES)}\n" for name in ("SECRET_KEY", "ADMIN_TOKEN")]
+        new = self.secrets.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.writelines(lines)
+        new.replace(self.secrets)

@@ -1,0 +1,125 @@
+"""`ml-service serve`: the model server and the API together, until a signal ends both."""
+
+import asyncio
+import os
+import sys
+from collections import deque
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from api.settings import Settings, load_settings
+from cli.model_server import model_server
+from cli.ports import LOOPBACK, base_url, check_ports
+from cli.run_folder import RunFolder
+from cli.supervisor import Program, run, running, until_signalled
+
+DRAIN = 30
+"""Seconds that calls in flight get to finish after a signal."""
+LONG = 60.0
+"""Seconds after which a start is called slow and the logs are named."""
+TAIL = 8
+"""Log lines shown when a program ends before the service was ready."""
+
+
+def serve() -> None:
+    """Run everything until SIGINT or SIGTERM; leaves no process behind.
+
+    Raises:
+        CommandError: something is in the way of the start.
+        SystemExit: a setting is bad.
+    """
+    settings = load_settings()
+    folder = RunFolder(settings.run_dir)
+    with folder.held():
+        check_ports(settings)
+        if not settings.production:
+            folder.generate_secrets()
+            settings = load_settings(_env_file=(folder.secrets, ".env"))
+        asyncio.run(until_signalled(_Service(settings, folder).run()))
+
+
+class _Service:
+    """One run of the two servers, and what the terminal hears of it."""
+
+    def __init__(self, settings: Settings, folder: RunFolder) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.console = Console(markup=False, highlight=False, soft_wrap=True)
+        self.url = base_url(settings.host, settings.port)
+        self.ready = False
+
+    async def run(self) -> None:
+        environment = dict(os.environ)
+        here = Path.cwd()
+        preparation = Program("preparation", [sys.executable, "-m", "cli.prepare"], environment, here)
+        model = model_server(self.settings, self.folder)
+        if await run(preparation) != 0:
+            raise SystemExit(1)  # it has said why
+        try:
+            async with running(model, self.report), running(self.api(here), self.report):
+                await self.announce()
+                await asyncio.Event().wait()
+        finally:
+            self.console.print("Stopped.")
+
+    def api(self, directory: Path) -> Program:
+        """The Litestar app in uvicorn, told where the model server is."""
+        settings, port = self.settings, self.settings.torchserve_port
+        environment = os.environ | {
+            "SECRET_KEY": settings.secret_key,
+            "ADMIN_TOKEN": settings.admin_token,
+            "TORCHSERVE_URL": f"http://{LOOPBACK}:{port}",
+            "TORCHSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{port + 1}",
+            "TORCHSERVE_KEY_FILE": str(self.folder.keys),
+        }
+        uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"]
+        address = ["--host", settings.host, "--port", str(settings.port)]
+        return Program(
+            name="API",
+            command=[*uvicorn, *address, "--timeout-graceful-shutdown", str(DRAIN)],
+            environment=environment,
+            directory=directory,
+            patience=DRAIN + 5,
+            log=self.folder.logs / "api.log",
+        )
+
+    def report(self, program: Program, how: str, delay: float) -> None:
+        """Says that a program ended; before the service was ever ready, also what it wrote last."""
+        self.console.print(f"The {program.name} {how}; starting it again in {delay:.0f} s. Its log: {program.log}")
+        if not self.ready and program.log and program.log.exists():
+            with program.log.open(errors="replace") as lines:
+                for line in deque(lines, TAIL):
+                    self.console.print(f"  {line.rstrip()}", style="dim")
+
+    async def announce(self) -> None:
+        """Waits until a prediction can be served, then prints the address once."""
+        self.console.print(f"Starting the model server and the API; logs: {self.folder.logs}")
+        with self.console.status("Waiting for the model") as status:
+            health = await self.health()
+            clock = asyncio.get_running_loop().time
+            late = clock() + LONG
+            while health is None:
+                if clock() > late:
+                    late = float("inf")
+                    self.console.print(f"This takes long; see {self.folder.logs}")
+                await asyncio.sleep(0.5)
+                status.update(f"Waiting for the model, {LONG - late + clock():.0f} s")
+                health = await self.health()
+        self.ready = True
+        self.console.print(f"Ready: {self.url} (documentation: {self.url}/docs)")
+        if self.folder.secrets.exists():
+            self.console.print(f"Secrets that no setting gave are in {self.folder.secrets}")
+        if warning := health.get("warning"):
+            self.console.print(f"Warning: {warning}", style="bold red")
+        self.console.print("Ctrl-C stops it.")
+
+    async def health(self) -> dict[str, object] | None:
+        """What `/health/ready` says, once it is good."""
+        try:
+            async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+                answer = await client.get(f"{self.url}/health/ready")
+        except httpx.HTTPError:
+            return None
+        return dict(answer.json()) if answer.is_success else None
