@@ -7,8 +7,8 @@ from pathlib import Path
 from api.settings import Settings
 from cli.errors import CommandError
 from cli.ports import LOOPBACK
+from cli.process_group import Program
 from cli.run_folder import RunFolder
-from cli.supervisor import Program
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,8 +45,6 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
         "MAX_IMAGE_PIXELS": str(settings.max_image_pixels),
         "TMPDIR": str(folder.temporary),  # the pid file
         "TEMP": str(folder.temporary),  # the JVM's: sockets and unpacked archives
-        "LOG_LOCATION": str(folder.logs),
-        "METRICS_LOCATION": str(folder.logs),
         "TS_INFERENCE_ADDRESS": f"http://{LOOPBACK}:{port}",
         "TS_MANAGEMENT_ADDRESS": f"http://{LOOPBACK}:{port + 1}",
         "TS_METRICS_ADDRESS": f"http://{LOOPBACK}:{port + 2}",

@@ -12,8 +12,9 @@ from rich.console import Console
 from api.settings import Settings, load_settings
 from cli.model_server import model_server
 from cli.ports import LOOPBACK, base_url, check_ports
+from cli.process_group import Program
 from cli.run_folder import RunFolder
-from cli.supervisor import Program, run, running, until_signalled
+from cli.supervisor import run, running, until_signalled
 
 DRAIN = 30
 """Seconds that calls in flight get to finish after a signal."""
