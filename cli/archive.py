@@ -1,0 +1,156 @@
+"""Building the .mar that TorchServe loads, and reading back what one holds.
+
+An archive is a zip: the handler, `weights.pt`, and `model.json`, which says what the handler needs to know about them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+import handlers
+from cli.download import sha256_of
+from cli.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from cli.weights import Weights
+
+Precision = Literal["auto", "fp32", "bf16"]
+HANDLERS = Path(handlers.__file__).parent
+
+
+@dataclass(frozen=True)
+class ArchiveDescription:
+    """An archive on disk: its size in bytes, its SHA-256 and its model.json."""
+
+    path: Path
+    size: int
+    sha256: str
+    model: dict[str, Any]
+
+
+def build(
+    target: Path,
+    *,
+    weights: Path | None = None,
+    labels: Path | None = None,
+    arch: str = "resnet50",
+    precision: Precision = "auto",
+    untrained: bool = False,
+) -> ArchiveDescription:
+    """Build `target`, whose stem is the model's name; it is replaced only by a complete archive. Raises CommandError.
+
+    The weights are those in the file `weights`; without one, torchvision's default, or untrained ones if so asked.
+    """
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        # Seconds of import: only a build pays for them.
+        from cli import weights as sources  # noqa: PLC0415
+    if weights is not None:
+        with console.status(f"Reading {weights.name}"):
+            found = sources.checkpoint(weights, arch, labels)
+    elif untrained:
+        with console.status("Making untrained weights"):
+            found = sources.untrained(arch, labels)
+    else:
+        found = sources.pretrained(arch, labels)
+    with console.status(f"Packing {target.name}"):
+        return pack(found, target, precision)
+
+
+def pack(weights: "Weights", target: Path, precision: Precision = "auto") -> ArchiveDescription:
+    """Write `weights` and the handler to `target`. Raises ArchiveError."""
+    import torch  # noqa: PLC0415
+
+    model = model_json(weights, precision)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+            torch.save(weights.state_dict, Path(folder, "weights.pt"))
+            Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
+            archive = run_archiver(Path(folder), target.stem)
+            description = ArchiveDescription(target, archive.stat().st_size, sha256_of(archive), model)
+            archive.replace(target)
+    except OSError as error:
+        raise ArchiveError(f"cannot write {target}: {error.strerror or error}") from error
+    return description
+
+
+def run_archiver(folder: Path, name: str) -> Path:
+    """Have torch-model-archiver pack `folder`, and return the .mar it leaves there."""
+    (folder / "tmp").mkdir()
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "model_archiver.model_packaging"),
+        *("--model-name", name, "--version", "1.0", "--export-path", "."),
+        *("--handler", str(HANDLERS / "classifier.py"), "--config-file", str(HANDLERS / "model-config.yaml")),
+        *("--extra-files", "model.json,weights.pt"),
+        *("--archive-format", "zip-store"),  # weights hardly compress
+    ]
+    # The archiver stages its files in TMPDIR/NAME, where two builds would overwrite each other.
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp")}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    archive = folder / f"{name}.mar"
+    if run.returncode or not archive.is_file():
+        reason = (run.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise ArchiveError(f"torch-model-archiver could not build {name}.mar: {reason}")
+    return archive
+
+
+def read(archive: Path) -> dict[str, Any]:
+    """The model.json in an archive. Raises ArchiveError."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            model: dict[str, Any] = json.loads(file.read("model.json"))
+    except FileNotFoundError as error:
+        raise ArchiveError(f"there is no archive {archive}; build one with ml-service archive") from error
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ArchiveError(f"{archive} is no archive of this service; build one with ml-service archive") from error
+    return model
+
+
+def model_json(weights: "Weights", precision: Precision) -> dict[str, Any]:
+    """What the handler is told about the weights."""
+    from cli.weights import published  # noqa: PLC0415
+
+    transforms = published(weights.arch).transforms()
+    return {
+        "arch": weights.arch,
+        "precision": native_precision() if precision == "auto" else precision,
+        "weights": weights.provenance,
+        "weights_sha256": weights.sha256,
+        "warning": weights.warning,
+        "preprocessing": {
+            "resize": transforms.resize_size[0],
+            "crop": transforms.crop_size[0],
+            "interpolation": transforms.interpolation.value,
+            "mean": list(transforms.mean),
+            "std": list(transforms.std),
+        },
+        "labels": weights.labels,
+    }
+
+
+def native_precision() -> Literal["fp32", "bf16"]:
+    """bf16 where this machine computes in it (a GPU, or a CPU with bfloat16 instructions), fp32 elsewhere."""
+    import torch  # noqa: PLC0415
+
+    abilities = torch.cpu.get_capabilities()
+    native = torch.cuda.is_available() or any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bf16" if native else "fp32"
+
+
+def report(archive: ArchiveDescription) -> None:
+    """Tell the person what was built."""
+    model = archive.model
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{archive.path}  {archive.size / 1e6:.1f} MB  sha256 {archive.sha256}")
+    console.print(f"{model['arch']}, {len(model['labels'])} classes, {model['weights']} weights, {model['precision']}")
+    if model["warning"]:
+        console.print(f"[bold yellow]Warning:[/] {model['warning']}")
