@@ -1,0 +1,68 @@
+"""Users: making one, checking a password. The rule about the first administrator lives here."""
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.errors import BadRequest, Forbidden
+from api.models import User
+from api.passwords import hash_password, problem_with, verify_password
+
+MAX_USERNAME = 150
+
+
+def check_username(username: str) -> None:
+    """Raises BadRequest for a name that is empty, too long, padded, or has characters that do not print."""
+    if not 1 <= len(username) <= MAX_USERNAME:
+        raise BadRequest(f"username: 1 to {MAX_USERNAME} characters")
+    if not username.isprintable() or username != username.strip():
+        raise BadRequest("username: printable characters, no space at either end")
+
+
+async def create_user(
+    engine: AsyncEngine, username: str, password: str, *, is_admin: bool = False, bootstrap: bool = False
+) -> User:
+    """Stores a new user.
+
+    `bootstrap` makes the first administrator without a credential: it works only while there is none.
+
+    Raises:
+        BadRequest: the name or password is invalid, or the name is taken.
+        Forbidden: a bootstrap where an administrator exists.
+    """
+    check_username(username)
+    if problem := problem_with(password):
+        raise BadRequest(problem)
+    if bootstrap and await _administrator_exists(engine):
+        raise Forbidden("only an administrator can make another")
+    user = {
+        "username": username,
+        "password_hash": await hash_password(password),
+        "is_admin": is_admin,
+        "bootstrap": True if bootstrap else None,
+    }
+    try:
+        async with engine.begin() as database:
+            created = await database.execute(insert(User).returning(User.__table__), user)
+            return User(**created.mappings().one())
+    except IntegrityError as error:
+        # Two bootstraps at once: the unique marker lets one through.
+        if bootstrap and "bootstrap" in str(error.orig):
+            raise Forbidden("only an administrator can make another") from None
+        raise BadRequest("username: already taken") from None
+
+
+async def _administrator_exists(engine: AsyncEngine) -> bool:
+    async with engine.connect() as database:
+        return bool(await database.scalar(select(func.count()).select_from(User).where(User.is_admin)))
+
+
+async def user_id_by_password(engine: AsyncEngine, username: str, password: str) -> int | None:
+    """The id of the user with this name and password; None, after the same time, whichever of them is wrong."""
+    row = None
+    if "\0" not in username:  # PostgreSQL refuses NUL in a text
+        async with engine.connect() as database:
+            query = select(User.id, User.password_hash).where(User.username == username)
+            row = (await database.execute(query)).one_or_none()
+    matches = await verify_password(password, row.password_hash if row else None)
+    return row.id if row and matches else None

@@ -1,0 +1,93 @@
+"""The composition root: the only place that knows how the parts fit together.
+
+Run it with `uvicorn api.app:create_app --factory`.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import httpx
+from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.logging import LoggingConfig
+
+from api.database import database_config, prepare
+from api.errors import render
+from api.inference import ModelServer
+from api.openapi import asset, openapi_config, redoc
+from api.record import Recorder, RecordMiddleware
+from api.request_id import add_request_id
+from api.routes.accounts import register, token
+from api.routes.forward import forward
+from api.routes.health import live, ready
+from api.routes.history import delete_history, read_history
+from api.routes.stats import read_stats
+from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
+
+CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:
+    """The application. `transport` stands in for the network to the model server, for tests.
+
+    Raises:
+        SystemExit: a setting is bad; the message names it.
+    """
+    settings = settings or load_settings()
+    database = database_config(settings.database_url)
+    timeouts = httpx.Timeout(settings.torchserve_timeout, connect=2.0, pool=2.0)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        engine = prepare(database.get_engine())
+        recorder = Recorder(engine)
+        # No proxy from the environment: the model server is on loopback.
+        client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
+        app.state.engine, app.state.recorder = engine, recorder
+        app.state.model_server = ModelServer(client, settings)
+        _warn_of_weak_secrets(settings)
+        async with client, recorder.running():
+            yield
+
+    recorded_forward = Router(
+        "/", route_handlers=[forward], middleware=[RecordMiddleware(drain_bytes=settings.max_body_bytes)]
+    )
+    app = Litestar(
+        route_handlers=[
+            register,
+            token,
+            recorded_forward,
+            read_history,
+            delete_history,
+            read_stats,
+            live,
+            ready,
+            redoc,
+            asset,
+        ],
+        plugins=[SQLAlchemyPlugin(config=database)],
+        lifespan=[lifespan],
+        before_send=[add_request_id],
+        exception_handlers={Exception: render},
+        openapi_config=openapi_config,
+        request_max_body_size=settings.max_body_bytes,
+        cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
+        logging_config=LoggingConfig(
+            root={"level": settings.log_level, "handlers": ["queue_listener"]},
+            loggers={"httpx": {"level": "WARNING"}},
+            log_exceptions="never",  # `render` logs the unforeseen ones, once
+        ),
+    )
+    app.state.settings = settings
+    return app
+
+
+def _warn_of_weak_secrets(settings: Settings) -> None:
+    for name in ("secret_key", "admin_token"):
+        value = getattr(settings, name)
+        if value and (len(value.encode()) < MIN_SECRET_BYTES or PLACEHOLDER in value):
+            logger.warning("%s is weak: fine for trying out, refused in production", name.upper())

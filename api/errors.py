@@ -1,0 +1,134 @@
+"""What can go wrong with a call, and the one place that turns it into an answer.
+
+ServiceError
+├── BadRequest          400  not in the form that the contract asks for
+├── Unauthorized        401  no valid credential
+├── Forbidden           403  a valid credential that is not enough
+├── CannotProcess       403  an image that the model cannot decode
+├── TooLarge            413  over a limit on bytes or pixels
+├── ClientLeft          499  nobody is there to read the answer; only the record sees it
+├── Unavailable         503  try again later: the model server or the database
+└── TimedOut            504  the model server did not answer in time
+
+Every error body is `{"detail": "<message>"}`.
+"""
+
+import logging
+from typing import Any, ClassVar
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+logger = logging.getLogger(__name__)
+
+
+class ServiceError(Exception):
+    """Base: `status` and `detail` are what the client gets, `headers` go with them."""
+
+    status: ClassVar[int] = 500
+    detail: str = "internal server error"
+
+    def __init__(self, detail: str | None = None, headers: dict[str, str] | None = None) -> None:
+        self.detail = detail or self.detail
+        self.headers = headers or {}
+        super().__init__(self.detail)
+
+
+class BadRequest(ServiceError):  # noqa: N818
+    """400."""
+
+    status = 400
+    detail = "bad request"
+
+
+class Unauthorized(ServiceError):  # noqa: N818
+    """401; RFC 9110 wants the challenge with it."""
+
+    status = 401
+    detail = "not authenticated"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, {"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ServiceError):  # noqa: N818
+    """403."""
+
+    status = 403
+    detail = "forbidden"
+
+
+class CannotProcess(ServiceError):  # noqa: N818
+    """403, with the message that the contract fixes."""
+
+    status = 403
+    detail = "модель не смогла обработать данные"
+
+
+class TooLarge(ServiceError):  # noqa: N818
+    """413."""
+
+    status = 413
+    detail = "the request is too large"
+
+
+class ClientLeft(ServiceError):  # noqa: N818
+    """499, nginx's code for a client that closed the connection before its answer."""
+
+    status = 499
+    detail = "the client closed the connection"
+
+
+class Unavailable(ServiceError):  # noqa: N818
+    """503 with `Retry-After` in seconds."""
+
+    status = 503
+    detail = "the service is unavailable, try again later"
+
+    def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_after)})
+
+
+class TimedOut(ServiceError):  # noqa: N818
+    """504."""
+
+    status = 504
+    detail = "the model server did not answer in time"
+
+
+def _message(error: HTTPException) -> str:
+    """Litestar's own error in the contract's words: what was wrong with which field, never a value."""
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        problems = [f"{item['key']}: {item['message']}" if item.get("key") else item["message"] for item in error.extra]
+        if problems:
+            return "; ".join(problems)
+    return error.detail or "error"
+
+
+def as_service_error(error: Exception) -> ServiceError:
+    """The answer to any exception; an unforeseen one is a 500 that says nothing about itself."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, HTTPException) and error.status_code < HTTP_500_INTERNAL_SERVER_ERROR:
+        answer = ServiceError(_message(error), dict(error.headers or {}))
+        answer.status = error.status_code  # type: ignore[misc]  # Litestar's own: 404, 405, 413 ...
+        return answer
+    if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):
+        return Unavailable("the database is unavailable, try again later")
+    return ServiceError()
+
+
+def _programming(error: DBAPIError) -> bool:
+    return type(error).__name__ in {"ProgrammingError", "IntegrityError", "DataError", "InterfaceError"}
+
+
+def render(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    """Litestar's exception handler for everything."""
+    answer = as_service_error(error)
+    if answer.status == HTTP_500_INTERNAL_SERVER_ERROR:
+        # exc_info goes to the log and never to the client.
+        logger.error("unforeseen error in %s %s", request.method, request.url.path, exc_info=error)
+    return Response({"detail": answer.detail}, status_code=answer.status, headers=answer.headers)

@@ -1,0 +1,32 @@
+"""What an image says about itself in its header. Nothing is decoded here: that is the model server's work."""
+
+import warnings
+from io import BytesIO
+
+from PIL import Image
+
+from api.errors import BadRequest, TooLarge
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+"""The same as in the handler."""
+
+
+def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height in pixels, as stored (before EXIF orientation).
+
+    Raises:
+        BadRequest: the bytes are no image, or of a format that is not supported.
+        TooLarge: more than `max_pixels`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the pixel limit is ours, and a header's oddities are the decoder's business
+        try:
+            with Image.open(BytesIO(image), formats=FORMATS) as opened:
+                width, height = opened.size
+        except Image.DecompressionBombError:
+            raise TooLarge(f"the image has more than {max_pixels} pixels") from None
+        except Exception:  # Pillow's parsers raise nearly anything on hostile headers
+            raise BadRequest from None
+    if width * height > max_pixels:
+        raise TooLarge(f"the image has more than {max_pixels} pixels")
+    return width, height

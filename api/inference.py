@@ -1,0 +1,139 @@
+"""The model server's client: one pooled connection set, its key, a prediction, and whether it is ready."""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
+from api.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+READY_TIMEOUT = 2.0
+REFUSALS: dict[int, type[ServiceError]] = {400: BadRequest, 413: TooLarge, 422: CannotProcess}
+"""What the handler says of an image, in the API's terms."""
+
+
+class KeyFile:
+    """TorchServe's keys. It writes the file anew at each start, and not atomically."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._keys: dict[str, Any] = {}
+
+    def header(self, role: str, *, reread: bool = False) -> dict[str, str]:
+        """The authorization header for `role` (`inference` or `management`).
+
+        Raises:
+            Unavailable: there is no such key (yet).
+        """
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if reread or stamp != self._stamp:
+                self._keys, self._stamp = json.loads(self._path.read_bytes()), stamp
+            return {"Authorization": f"Bearer {self._keys[role]['key']}"}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Unavailable("the model server has not written its key yet") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """The served model as readiness shows it; `description` is the handler's own."""
+
+    ready_workers: int
+    description: dict[str, Any]
+
+
+class ModelServer:
+    """TorchServe, as the API sees it. Bodies pass through as bytes, in both directions."""
+
+    def __init__(self, client: httpx.AsyncClient, settings: Settings) -> None:
+        self._client = client
+        self._predictions = f"{settings.torchserve_url}/predictions/{settings.model_name}"
+        self._model = f"{settings.torchserve_management_url}/models/{settings.model_name}"
+        self._keys = KeyFile(settings.torchserve_key_file)
+        self._described: tuple[Any, dict[str, Any]] = (None, {})
+
+    async def predict(self, image: bytes, top_k: int, request_id: str) -> bytes:
+        """The handler's answer to an encoded image: a JSON object, as it came.
+
+        Raises:
+            BadRequest, TooLarge, CannotProcess: what the handler says of the image.
+            Unavailable: down, restarting, or its queue is full.
+            TimedOut: no answer within `TORCHSERVE_TIMEOUT`.
+        """
+        request = {"params": {"top_k": top_k}, "content": image}
+        headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id}
+        answer = await self._send("POST", self._predictions, "inference", headers=headers, **request)
+        if answer.status_code == 200:
+            return answer.content
+        refusal = REFUSALS.get(answer.status_code)
+        if refusal and not _torchserve_error(answer):
+            raise refusal
+        logger.warning("the model server answered %d: %.300s", answer.status_code, answer.text)
+        if answer.status_code in {404, 500, 503, 507}:
+            raise Unavailable("the model server cannot take the request, try again later")
+        raise ServiceError
+
+    async def state(self) -> ModelState:
+        """The model's workers and description.
+
+        Raises:
+            Unavailable: the model server is down or does not know the model.
+            TimedOut: it does not answer.
+        """
+        answer = await self._send("GET", self._model, "management", timeout=READY_TIMEOUT)
+        if answer.status_code != 200:
+            raise Unavailable("the model server has not loaded the model")
+        workers = [w for w in answer.json()[0].get("workers", []) if w.get("status") == "READY"]
+        # The handler describes itself in its own queue, behind the predictions: ask once for each set of workers.
+        generation = sorted((w.get("id"), w.get("startTime")) for w in workers)
+        if workers and generation != self._described[0]:
+            try:
+                self._described = (generation, await self._describe())
+            except ServiceError:
+                logger.warning("the handler did not describe itself in time")
+        return ModelState(len(workers), self._described[1])
+
+    async def _describe(self) -> dict[str, Any]:
+        answer = await self._send(
+            "GET", self._model, "management", params={"customized": "true"}, timeout=READY_TIMEOUT
+        )
+        metadata = answer.json()[0].get("customizedMetadata") if answer.status_code == 200 else None
+        described = json.loads(metadata) if isinstance(metadata, str) else metadata
+        return described if isinstance(described, dict) else {}
+
+    async def _send(
+        self, method: str, url: str, role: str, headers: dict[str, str] | None = None, **rest: Any
+    ) -> httpx.Response:
+        """One call, and one more with the key read anew if TorchServe does not know the first."""
+        for reread in (False, True):
+            try:
+                key = self._keys.header(role, reread=reread)
+                answer = await self._client.request(method, url, headers={**(headers or {}), **key}, **rest)
+            except httpx.ReadTimeout:
+                raise TimedOut from None
+            except httpx.TransportError as error:
+                logger.warning("the model server cannot be reached: %r", error)
+                raise Unavailable("the model server cannot be reached") from None
+            if _torchserve_error(answer) != "InvalidKeyException":
+                return answer
+            await asyncio.sleep(0.05)  # a starting server may be halfway through writing its keys
+        raise Unavailable("the model server does not take the key in its key file")
+
+
+def _torchserve_error(answer: httpx.Response) -> str | None:
+    """The type of TorchServe's own error, None for an answer of the handler."""
+    if answer.status_code < 400:
+        return None
+    try:
+        return answer.json().get("type")  # type: ignore[no-any-return]
+    except (ValueError, AttributeError):
+        return None

@@ -1,0 +1,53 @@
+"""The two tables. A change here wants a migration: `alembic revision --autogenerate`."""
+
+from datetime import UTC, datetime
+
+from advanced_alchemy.base import BigIntBase
+from advanced_alchemy.types import DateTimeUTC
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class User(BigIntBase):
+    """A person or program with a password."""
+
+    __tablename__ = "users"
+
+    username: Mapped[str] = mapped_column(String(150), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(60))
+    """bcrypt's own format, salt and cost included."""
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    bootstrap: Mapped[bool | None] = mapped_column(unique=True, default=None)
+    """True for the administrator made without a credential, else null: the second of two racing calls breaks the
+    constraint."""
+    created_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True), default=_now)
+
+
+class ForwardRequest(BigIntBase):
+    """One call of `/forward`, whatever came of it."""
+
+    __tablename__ = "forward_requests"
+    __table_args__ = (Index("ix_forward_requests_processing_time", "processing_time"),)
+
+    request_id: Mapped[str] = mapped_column(String(128))
+    """The `X-Request-ID` of the answer."""
+    request_type: Mapped[str] = mapped_column(String(16))
+    """`image`, `json`, or `unknown` where the call did not get that far."""
+    processing_time: Mapped[float]
+    """Seconds from the request's headers to its answer."""
+    input_data_size: Mapped[int]
+    """Bytes of body received."""
+    image_width: Mapped[int | None]
+    """Pixels, as stored in the file (before EXIF orientation); null without a readable image."""
+    image_height: Mapped[int | None]
+    status_code: Mapped[int]
+    """The answer's code; 499 for a client that left before its answer."""
+    result: Mapped[str | None] = mapped_column(Text)
+    """The answer's `result` as JSON text; null for an error."""
+    error_message: Mapped[str | None] = mapped_column(Text)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True), default=_now)

@@ -1,0 +1,98 @@
+"""Registering and signing in."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+
+from api import tokens
+from api.accounts import create_user, user_id_by_password
+from api.auth import may_administrate
+from api.errors import Forbidden, Unauthorized
+from api.openapi import errors
+from api.settings import Access, Settings
+
+
+class NewUser(msgspec.Struct):
+    """What `/register` takes."""
+
+    username: str
+    password: str
+    is_admin: bool = False
+
+
+class RegisteredUser(msgspec.Struct):
+    """What `/register` answers; never the password or its hash."""
+
+    id: int
+    username: str
+    is_admin: bool
+    created_at: datetime
+
+
+class Credentials(msgspec.Struct):
+    """The form of `/token`; OAuth 2's other fields are ignored."""
+
+    username: str
+    password: str
+
+
+class AccessToken(msgspec.Struct):
+    """OAuth 2's answer (RFC 6749, section 5.1)."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    """Seconds."""
+
+
+@post(
+    "/register",
+    tags=["accounts"],
+    summary="Register a user",
+    security=[{}, {"bearer": []}, {"adminToken": []}],
+    responses=errors(
+        {400: "username: already taken", 401: "invalid or expired token", 403: "only an administrator can make another"}
+    ),
+)
+async def register(
+    request: Request[Any, Any, Any],
+    data: Annotated[
+        NewUser, Body(description="An administrator needs a credential, unless it is the first and bootstrap is open.")
+    ],
+) -> RegisteredUser:
+    """Make a user. `is_admin: true` takes `ADMIN_TOKEN` or an administrator's JWT, but for the very first administrator
+    while `ADMIN_BOOTSTRAP=open`. With `REGISTRATION=token` every registration takes one of the two."""
+    settings: Settings = request.app.state.settings
+    privileged = await may_administrate(request)
+    if settings.registration is Access.TOKEN and not privileged:
+        raise Forbidden("registration takes the admin token or an administrator's token")
+    bootstrap = data.is_admin and not privileged
+    if bootstrap and settings.admin_bootstrap is Access.TOKEN:
+        raise Forbidden("only an administrator can make another")
+    user = await create_user(
+        request.app.state.engine, data.username, data.password, is_admin=data.is_admin, bootstrap=bootstrap
+    )
+    return RegisteredUser(user.id, user.username, user.is_admin, user.created_at)
+
+
+@post(
+    "/token",
+    status_code=200,
+    tags=["accounts"],
+    summary="Sign in",
+    responses=errors({400: "username: missing", 401: "wrong username or password"}),
+)
+async def token(
+    request: Request[Any, Any, Any],
+    data: Annotated[Credentials, Body(media_type=RequestEncodingType.URL_ENCODED)],
+) -> AccessToken:
+    """A JWT for a username and password. A wrong name and a wrong password get the same answer, as slowly."""
+    settings: Settings = request.app.state.settings
+    user_id = await user_id_by_password(request.app.state.engine, data.username, data.password)
+    if user_id is None:
+        raise Unauthorized("wrong username or password")
+    return AccessToken(tokens.issue(user_id, settings), "bearer", settings.jwt_expiration_minutes * 60)

@@ -1,0 +1,71 @@
+"""Whether the process answers, and whether it can serve."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.errors import ServiceError, Unavailable
+from api.inference import ModelServer, ModelState
+from api.models import ForwardRequest
+from api.openapi import errors
+
+DATABASE_TIMEOUT = 2.0
+
+
+class Live(msgspec.Struct):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(msgspec.Struct, omit_defaults=True):
+    """A prediction can be served and recorded."""
+
+    status: str
+    database: str
+    workers: int
+    model: dict[str, Any]
+    """What the handler says of itself: architecture, weights, precision …"""
+    warning: str | None = None
+
+
+@get("/health/live", tags=["health"], summary="Is the process alive?")
+async def live() -> Live:
+    """200 as long as the process answers."""
+    return Live("ok")
+
+
+async def _database_problem(engine: AsyncEngine) -> str | None:
+    try:
+        async with asyncio.timeout(DATABASE_TIMEOUT), engine.connect() as database:
+            await database.execute(select(ForwardRequest.id).limit(1))
+    except Exception:  # whatever it is, the database does not answer
+        return "the database does not answer or lacks its tables (alembic upgrade head)"
+    return None
+
+
+async def _model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
+    try:
+        state = await server.state()
+    except ServiceError as error:
+        return error.detail, ModelState(0, {})
+    return (None if state.ready_workers else "the model has no ready worker"), state
+
+
+@get(
+    "/health/ready",
+    tags=["health"],
+    summary="Can a prediction be served?",
+    responses=errors({503: "not ready: the model server cannot be reached"}),
+)
+async def ready(request: Request[Any, Any, Any]) -> Ready:
+    """200 if the database answers and the model has a ready worker, else 503 with the part that is down."""
+    app = request.app.state
+    database, (model, state) = await asyncio.gather(_database_problem(app.engine), _model_problem(app.model_server))
+    if problems := [problem for problem in (database, model) if problem]:
+        raise Unavailable(f"not ready: {'; '.join(problems)}")
+    return Ready("ready", "ok", state.ready_workers, state.description, state.description.get("warning"))

@@ -1,0 +1,129 @@
+"""Every setting of the product, in one place.
+
+Values come from the environment, then from `.env`, then from the defaults here. `.env.example` and the README
+list the same names; a test compares the three.
+"""
+
+import secrets
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+MIN_SECRET_BYTES = 32
+PLACEHOLDER = "change-in-production"
+"""What the sample secrets of `.env.example` have in common; production refuses them."""
+
+
+class Environment(StrEnum):
+    """Where the service runs; production is strict about secrets."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Access(StrEnum):
+    """Who may do something: anyone, or holders of a credential."""
+
+    OPEN = "open"
+    TOKEN = "token"  # noqa: S105
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _http_url(value: str) -> str:
+    TypeAdapter(HttpUrl).validate_python(value)
+    return value.rstrip("/")
+
+
+Url = Annotated[str, BeforeValidator(_http_url)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """The settings by their names in lower case; sizes are bytes, times seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    environment: Environment = Environment.DEVELOPMENT
+    database_url: str = "sqlite+aiosqlite:///./ml_service.db"
+
+    secret_key: str = ""
+    """Signs the JWTs. Empty outside production: a random one for this process, so tokens end with it."""
+    admin_token: str = ""
+    """Static bearer token for operators. Empty outside production: nobody has it."""
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    jwt_expiration_minutes: Annotated[int, Field(gt=0, le=525_600)] = 30
+    admin_bootstrap: Access | None = None
+    """`open`: the first administrator needs no credential. Default: open, in production token."""
+    registration: Access = Access.OPEN
+    forward_auth: Literal["optional", "required"] = "optional"
+    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    max_body_bytes: Annotated[int, Field(gt=0)] = 10 * 1024 * 1024
+    max_image_pixels: Annotated[int, Field(gt=0)] = 50_000_000
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    torchserve_url: Url = "http://127.0.0.1:8080"
+    torchserve_management_url: Url = "http://127.0.0.1:8081"
+    torchserve_key_file: Path = Path("key_file.json")
+    torchserve_timeout: Annotated[float, Field(gt=0)] = 30.0
+    """How long a prediction may take, the wait in the model server's queue included."""
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = "resnet50"
+
+    # Only `ml-service serve` reads these.
+    torchserve_port: Annotated[int, Field(ge=1, le=65533)] = 8080
+    """Inference; management and metrics are the next two."""
+    run_dir: Path = Path("run")
+    model_store: Path = Path("model_store")
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        try:
+            driver = make_url(value).drivername
+        except ArgumentError:
+            raise ValueError("is not a database URL") from None
+        if driver.partition("+")[2] not in {"aiosqlite", "asyncpg", "psycopg"}:
+            raise ValueError("needs an async driver, such as sqlite+aiosqlite or postgresql+psycopg")
+        return value
+
+    @model_validator(mode="after")
+    def _secrets(self) -> Self:
+        if self.admin_bootstrap is None:
+            self.admin_bootstrap = Access.TOKEN if self.production else Access.OPEN
+        if self.production:
+            for name in ("secret_key", "admin_token"):
+                value = getattr(self, name)
+                if len(value.encode()) < MIN_SECRET_BYTES or PLACEHOLDER in value:
+                    raise ValueError(f"{name.upper()}: production needs a secret of {MIN_SECRET_BYTES} bytes or more")
+        self.secret_key = self.secret_key or secrets.token_urlsafe(MIN_SECRET_BYTES)
+        return self
+
+    @property
+    def production(self) -> bool:
+        """Whether the strict rules hold."""
+        return self.environment is Environment.PRODUCTION
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment and `.env`.
+
+    Raises:
+        SystemExit: a value is bad. Its message is one line that names the setting and never shows the value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SystemExit(f"{name}: {reason}" if name else reason) from None

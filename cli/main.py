@@ -1,0 +1,129 @@
+"""The `ml-service` command: one subcommand a task, each a call into the module that does it."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli.errors import CommandError
+
+app = typer.Typer(
+    help="Image classification: ResNet50 in TorchServe behind a thin API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+)
+
+
+@app.command("serve")
+def run_service() -> None:
+    """Start the model server and the API, and print the address once a prediction can be served."""
+    from cli.serve import serve  # noqa: PLC0415  # each command loads only what it needs
+
+    serve()
+
+
+@app.command("archive")
+def build_archive(
+    weights: Annotated[
+        Path | None, typer.Option(help="A checkpoint of the architecture, instead of a download.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="The class names: a line each, or JSON.")] = None,
+    arch: Annotated[str, typer.Option(help="A classification model of torchvision.")] = "resnet50",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the hardware has it.")
+    ] = "auto",
+    untrained: Annotated[bool, typer.Option(help="Seeded weights that know nothing, to try the machinery.")] = False,
+) -> None:
+    """Build the archive that TorchServe serves: MODEL_STORE/MODEL_NAME.mar."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.archive import build, report  # noqa: PLC0415
+
+    settings = load_settings()
+    target = settings.model_store / f"{settings.model_name}.mar"
+    report(build(target, weights=weights, labels=labels, arch=arch, precision=precision, untrained=untrained))
+
+
+@app.command("create-admin")
+def create_administrator(name: Annotated[str, typer.Argument(help="The user name.")]) -> None:
+    """Make an administrator; asks for the password, or reads it from standard input."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.accounts import create_admin  # noqa: PLC0415
+
+    settings = load_settings()
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    asyncio.run(create_admin(settings.database_url, name, password))
+    typer.echo(f"{name} is an administrator.")
+
+
+@app.command("classify")
+def classify_files(
+    files: Annotated[list[Path], typer.Argument(help="Images.", exists=True, dir_okay=False)],
+    url: Annotated[str | None, typer.Option(help="The API's address; default: HOST and PORT.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, max=1000, help="Classes per image.")] = 5,
+) -> None:
+    """Classify images with a running service. Ends with 1 if any could not be classified."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.classify import classify  # noqa: PLC0415
+    from cli.ports import base_url  # noqa: PLC0415
+
+    if url is None:
+        settings = load_settings()
+        url = base_url(settings.host, settings.port)
+    raise typer.Exit(0 if classify(files, url, top_k) else 1)
+
+
+@app.command("check")
+def check() -> None:
+    """Lint and type-check the project."""
+    _in_project()
+    for command in CHECKS:
+        _run_tool(command)
+
+
+@app.command("test")
+def test() -> None:
+    """Lint, types and every test, the end-to-end ones against a real TorchServe."""
+    check()
+    _run_tool(["pytest"])
+
+
+@app.command("clean")
+def clean() -> None:
+    """Remove what was built or cached; keeps the database, the archives and the run folder's secrets."""
+    _in_project()
+    for name in ("build", "dist", ".mypy_cache", ".pytest_cache", ".ruff_cache", "logs", "run/logs", "run/tmp"):
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def _in_project() -> None:
+    if not Path("pyproject.toml").exists():
+        raise CommandError("this command works in the project's root: there is no pyproject.toml here")
+
+
+def _run_tool(command: list[str]) -> None:
+    module, *arguments = command
+    if subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode != 0:  # noqa: S603
+        raise CommandError(f"{' '.join(command)} failed")
+
+
+def main() -> None:
+    """The console script: an error that a person can mend is one line and exit code 1."""
+    try:
+        app()
+    except CommandError as error:
+        typer.echo(f"ml-service: {error}", err=True)
+        sys.exit(1)
