@@ -8,7 +8,9 @@ import sys
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError as CommandFailed
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings, load_settings
 from cli.archive import build
@@ -20,12 +22,17 @@ def prepare(settings: Settings, console: Console) -> None:
     """Builds the archive if there is none, and migrates the database.
 
     Raises:
-        CommandError: the archive could not be built, for another reason than that there is no network.
+        CommandError: the database cannot be migrated, or the archive cannot be built for another reason than that
+            the weights cannot be downloaded.
     """
     target = settings.model_store / f"{settings.model_name}.mar"
     if not target.exists():
         _build(settings, console)
-    command.upgrade(Config(ROOT / "alembic.ini"), "head")
+    try:
+        command.upgrade(Config(ROOT / "alembic.ini"), "head")
+    except (SQLAlchemyError, CommandFailed, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise CommandError(f"DATABASE_URL: the database cannot be migrated: {reason}") from None
 
 
 def _build(settings: Settings, console: Console) -> None:
