@@ -16,7 +16,7 @@ from litestar.logging import LoggingConfig
 from api.database import database_config, prepare
 from api.errors import render
 from api.inference import ModelServer
-from api.openapi import asset, openapi_config, redoc
+from api.openapi import openapi_config, redoc
 from api.record import Recorder, RecordMiddleware
 from api.request_id import add_request_id
 from api.routes.accounts import register, token
@@ -67,7 +67,6 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             live,
             ready,
             redoc,
-            asset,
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],

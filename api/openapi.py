@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
@@ -25,6 +25,7 @@ from litestar.openapi.spec import (
     SecurityScheme,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.status_codes import HTTP_404_NOT_FOUND
 
 ASSETS = Path(__file__).parent / "assets"
 NO_FAVICON = '<link rel="icon" href="data:,">'
@@ -143,11 +144,49 @@ class ForwardOperation(Operation):
         self.responses = {**(self.responses or {}), "200": answer}
 
 
+_redoc = RedocRenderPlugin(js_url="/docs/assets/redoc.standalone.js", google_fonts=False, favicon=NO_FAVICON)
+
+
+@get("/redoc", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
+def redoc(request: Request[Any, Any, Any]) -> bytes:
+    """ReDoc beside Swagger UI: Litestar would put it below `/docs`."""
+    return _redoc.render(request, request.app.openapi_schema.to_schema())
+
+
+_MEDIA_TYPES = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui-standalone-preset.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "redoc.standalone.js": "text/javascript",
+}
+
+
+@get(
+    "/assets/{name:str}",
+    include_in_schema=False,
+    sync_to_thread=True,
+    cache_control=CacheControlHeader(max_age=86400),
+)
+def asset(name: str) -> Response[bytes]:
+    """One of the pages' scripts, stored and sent compressed."""
+    if name not in _MEDIA_TYPES:
+        raise NotFoundException
+    content = (ASSETS / f"{name}.gz").read_bytes()
+    return Response(content, media_type=_MEDIA_TYPES[name], headers={"Content-Encoding": "gzip"})
+
+
+async def _plain_not_found(response: Response[Any]) -> Response[Any]:
+    """Litestar answers unknown paths below `/docs` with a page; here every error looks the same."""
+    if response.status_code == HTTP_404_NOT_FOUND:
+        return Response({"detail": "Not Found"}, status_code=HTTP_404_NOT_FOUND, media_type=MediaType.JSON)
+    return response
+
+
 openapi_config = OpenAPIConfig(
     title="ML Service API",
     version="0.1.0",
     description='Image classification with ResNet50. Every error body is `{"detail": "<message>"}`.',
-    path="/docs",
+    openapi_router=Router("/docs", route_handlers=[asset], after_request=_plain_not_found, include_in_schema=False),
     components=Components(
         security_schemes={
             "bearer": SecurityScheme(
@@ -169,33 +208,3 @@ openapi_config = OpenAPIConfig(
         JsonRenderPlugin(path="/openapi.json"),
     ],
 )
-
-_redoc = RedocRenderPlugin(js_url="/docs/assets/redoc.standalone.js", google_fonts=False, favicon=NO_FAVICON)
-
-
-@get("/redoc", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
-def redoc(request: Request[Any, Any, Any]) -> bytes:
-    """ReDoc beside Swagger UI: Litestar would put it below `/docs`."""
-    return _redoc.render(request, request.app.openapi_schema.to_schema())
-
-
-_MEDIA_TYPES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui-standalone-preset.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "redoc.standalone.js": "text/javascript",
-}
-
-
-@get(
-    "/docs/assets/{name:str}",
-    include_in_schema=False,
-    sync_to_thread=True,
-    cache_control=CacheControlHeader(max_age=86400),
-)
-def asset(name: str) -> Response[bytes]:
-    """One of the pages' scripts, stored and sent compressed."""
-    if name not in _MEDIA_TYPES:
-        raise NotFoundException
-    content = (ASSETS / f"{name}.gz").read_bytes()
-    return Response(content, media_type=_MEDIA_TYPES[name], headers={"Content-Encoding": "gzip"})
