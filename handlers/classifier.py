@@ -66,7 +66,7 @@ class Classifier:
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
         """JSON for each row of the batch, in order. A row that is refused does not touch its neighbours.
 
-        A row holds the request body under `body` (`data` if it came as a form field) and the query's parameters.
+        A row holds the request body under `body`, or the fields of a form: `data` and, if given, `top_k`.
         """
         answers = [b""] * len(data)
         images: list[Tensor] = []
@@ -76,7 +76,7 @@ class Classifier:
             if context.get_request_header(i, "describe") == "True":
                 answers[i] = to_json(self.describe())
                 continue
-            top_k = parse_top_k(row.get("top_k", b"5"))
+            top_k = parse_top_k(asked_top_k(row, context.get_all_request_header(i)))
             image = self.decode(row.get("body", row.get("data"))) if top_k else 400
             if isinstance(image, int):
                 context.set_response_status(image, DETAILS[image], i)
@@ -172,8 +172,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def asked_top_k(row: dict[str, Any], headers: dict[str, Any]) -> object:
+    """The form field `top_k` or the header `X-Top-K`, 5 without either.
+
+    TorchServe drops the query of /predictions/NAME; that of /models/NAME/invoke comes as form fields do.
+    """
+    if "top_k" in row:
+        return row["top_k"]
+    return next((value for name, value in headers.items() if name.lower() == "x-top-k"), "5")
+
+
 def parse_top_k(value: object) -> int:
-    """How many classes the query asks for, 1 to 1000, or 0 if that is not what it says."""
+    """How many classes a request asks for, 1 to 1000, or 0 if that is not what it says."""
     text = bytes(value).decode("latin-1") if isinstance(value, bytes | bytearray) else value
     top_k = int(text) if isinstance(text, str) and re.fullmatch("[0-9]{1,4}", text) else 0
     return top_k if top_k <= 1000 else 0
