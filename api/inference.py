@@ -69,9 +69,9 @@ class ModelServer:
             Unavailable: down, restarting, or its queue is full.
             TimedOut: no answer within `TORCHSERVE_TIMEOUT`.
         """
-        request = {"params": {"top_k": top_k}, "content": image}
-        headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id}
-        answer = await self._send("POST", self._predictions, "inference", headers=headers, **request)
+        # TorchServe drops the query of /predictions: top_k goes as a header.
+        headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id, "X-Top-K": str(top_k)}
+        answer = await self._send("POST", self._predictions, "inference", headers=headers, content=image)
         if answer.status_code == 200:
             return answer.content
         refusal = REFUSALS.get(answer.status_code)
