@@ -50,8 +50,11 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         app.state.engine, app.state.recorder = engine, recorder
         app.state.model_server = ModelServer(client, settings)
         _warn_of_weak_secrets(settings)
-        async with client, recorder.running():
-            yield
+        try:
+            async with client, recorder.running():
+                yield
+        finally:
+            await engine.dispose()
 
     recorded_forward = Router(
         "/", route_handlers=[forward], middleware=[RecordMiddleware(drain_bytes=settings.max_body_bytes)]

@@ -34,7 +34,7 @@ async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        yield message["body"]  # type: ignore[typeddict-item]  # an http.request, by the ASGI specification
+        yield message.get("body", b"")  # type: ignore[misc]  # an http.request, by the ASGI specification
         if not message.get("more_body"):
             return
 
@@ -104,10 +104,17 @@ def _multipart(body: bytes, options: dict[str, str]) -> list[tuple[str, bytes]]:
 
 def _urlencoded(body: bytes) -> list[tuple[str, bytes]]:
     try:
-        pairs = parse_qsl(body, keep_blank_values=True, strict_parsing=bool(body), max_num_fields=MAX_FIELDS)
+        # Latin-1 there and back: `parse_qsl` takes no bytes beyond ASCII, and what they mean is not its business.
+        pairs = parse_qsl(
+            body.decode("latin-1"),
+            keep_blank_values=True,
+            strict_parsing=bool(body),
+            encoding="latin-1",
+            max_num_fields=MAX_FIELDS,
+        )
     except ValueError:
         raise BadRequest from None
-    return [(name.decode("utf-8", "replace"), value) for name, value in pairs]
+    return [(name, value.encode("latin-1")) for name, value in pairs]
 
 
 def _checked_json(text: bytes) -> bytes:

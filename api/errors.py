@@ -116,6 +116,8 @@ def as_service_error(error: Exception) -> ServiceError:
         answer = ServiceError(_message(error), dict(error.headers or {}))
         answer.status = error.status_code  # type: ignore[misc]  # Litestar's own: 404, 405, 413 ...
         return answer
+    if isinstance(error, RecursionError):  # the parser gives up on JSON that is nested too deeply
+        return BadRequest("the JSON is nested too deeply")
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):
         return Unavailable("the database is unavailable, try again later")
     return ServiceError()

@@ -25,6 +25,7 @@ from litestar.openapi.spec import (
     SecurityScheme,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import FromPath
 from litestar.status_codes import HTTP_404_NOT_FOUND
 
 ASSETS = Path(__file__).parent / "assets"
@@ -167,7 +168,7 @@ _MEDIA_TYPES = {
     sync_to_thread=True,
     cache_control=CacheControlHeader(max_age=86400),
 )
-def asset(name: str) -> Response[bytes]:
+def asset(name: FromPath[str]) -> Response[bytes]:
     """One of the pages' scripts, stored and sent compressed."""
     if name not in _MEDIA_TYPES:
         raise NotFoundException

@@ -120,6 +120,9 @@ class RecordMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Runs the route; an answer whose row cannot be written becomes a 503."""
+        if scope.get("method") != "POST":
+            await next_app(scope, receive, send)
+            return
         call = Call()
         scope["state"]["call"] = call
         answered = replaced = False
@@ -127,7 +130,7 @@ class RecordMiddleware(ASGIMiddleware):
         async def counted_receive() -> Any:
             message = await receive()
             if message["type"] == "http.request":
-                call.received += len(message["body"])
+                call.received += len(message.get("body", b""))
                 call.body_complete = not message.get("more_body")
             return message
 

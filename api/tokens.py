@@ -8,6 +8,9 @@ import jwt
 from api.errors import Unauthorized
 from api.settings import Settings
 
+MAX_ID = 2**63 - 1
+"""The databases' widest integer."""
+
 
 def issue(user_id: int, settings: Settings) -> str:
     """A signed token for the user, good for `JWT_EXPIRATION_MINUTES`."""
@@ -34,6 +37,9 @@ def user_id_of(token: str, settings: Settings) -> int:
             algorithms=[settings.jwt_algorithm],
             options={"require": ["sub", "iat", "exp", "jti"]},
         )
-        return int(claims["sub"])
+        user_id = int(claims["sub"])
     except (jwt.PyJWTError, ValueError):
         raise Unauthorized("invalid or expired token") from None
+    if not 0 < user_id <= MAX_ID:
+        raise Unauthorized("invalid or expired token")
+    return user_id

@@ -1,12 +1,12 @@
 """Registering and signing in."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.datastructures import CacheControlHeader
+from litestar.params import JSONBody, URLEncodedBody
 
 from api import tokens
 from api.accounts import create_user, user_id_by_password
@@ -60,9 +60,7 @@ class AccessToken(msgspec.Struct):
 )
 async def register(
     request: Request[Any, Any, Any],
-    data: Annotated[
-        NewUser, Body(description="An administrator needs a credential, unless it is the first and bootstrap is open.")
-    ],
+    data: JSONBody[NewUser],
 ) -> RegisteredUser:
     """Make a user. `is_admin: true` takes `ADMIN_TOKEN` or an administrator's JWT, but for the very first administrator
     while `ADMIN_BOOTSTRAP=open`. With `REGISTRATION=token` every registration takes one of the two."""
@@ -84,11 +82,12 @@ async def register(
     status_code=200,
     tags=["accounts"],
     summary="Sign in",
+    cache_control=CacheControlHeader(no_store=True),
     responses=errors({400: "username: missing", 401: "wrong username or password"}),
 )
 async def token(
     request: Request[Any, Any, Any],
-    data: Annotated[Credentials, Body(media_type=RequestEncodingType.URL_ENCODED)],
+    data: URLEncodedBody[Credentials],
 ) -> AccessToken:
     """A JWT for a username and password. A wrong name and a wrong password get the same answer, as slowly."""
     settings: Settings = request.app.state.settings

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -50,8 +50,8 @@ class History(msgspec.Struct):
 )
 async def read_history(
     request: Request[Any, Any, Any],
-    limit: Annotated[int, Parameter(ge=1, le=1000, description="Rows in the answer.")] = 50,
-    offset: Annotated[int, Parameter(ge=0, le=2**62, description="Rows to skip.")] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Rows in the answer.")] = 50,
+    offset: Annotated[int, QueryParameter(ge=0, le=2**62, description="Rows to skip.")] = 0,
 ) -> History:
     """Every call of `/forward`, whatever came of it, newest first."""
     engine: AsyncEngine = request.app.state.engine

@@ -1,0 +1,108 @@
+"""The app on a fresh, migrated database, with a stand-in for the network to the model server."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+
+from api.app import create_app
+from api.settings import Settings
+
+ADMIN_TOKEN = "the-admin-token-of-the-tests-32-bytes!"
+PREDICTION = {"predictions": [{"class": "tabby", "probability": 0.75}], "top_class": "tabby", "top_probability": 0.75}
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of the current schema, to copy."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{path}")
+        command.upgrade(Config("alembic.ini"), "head")
+    return path
+
+
+@dataclass
+class Model:
+    """What the model server answers; tests replace `answer`. Its requests are kept."""
+
+    answer: Handler = lambda _: httpx.Response(200, json=PREDICTION)
+    requests: list[httpx.Request] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.answer(request)
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, migrated: Path) -> Settings:
+    shutil.copy(migrated, tmp_path / "service.db")
+    keys = tmp_path / "key_file.json"
+    keys.write_text(json.dumps({"inference": {"key": "infer"}, "management": {"key": "manage"}}))
+    return Settings(
+        _env_file=None,
+        database_url=f"sqlite+aiosqlite:///{tmp_path}/service.db",
+        secret_key="a-secret-key-for-the-tests-of-32-bytes",
+        admin_token=ADMIN_TOKEN,
+        torchserve_key_file=keys,
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, model: Model) -> Litestar:
+    return create_app(settings, httpx.MockTransport(model))
+
+
+@pytest.fixture
+async def client(app: Litestar) -> AsyncIterator[AsyncTestClient]:
+    async with AsyncTestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def rows(settings: Settings) -> Callable[[], list[dict]]:
+    """The record as it stands on disk, read past the app."""
+    engine = sqlalchemy.create_engine(settings.database_url.replace("+aiosqlite", ""))
+
+    def read() -> list[dict]:
+        with engine.connect() as database:
+            result = database.execute(sqlalchemy.text("SELECT * FROM forward_requests ORDER BY id"))
+            return [dict(row) for row in result.mappings()]
+
+    yield read
+    engine.dispose()
+
+
+async def sign_up(client: AsyncTestClient, name: str, *, admin: bool = False) -> dict[str, str]:
+    """Registers a user and returns the headers of a signed-in call."""
+    password = "correct horse"
+    credential = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if admin else {}
+    body = {"username": name, "password": password, "is_admin": admin}
+    assert (await client.post("/register", json=body, headers=credential)).status_code == 201
+    answer = await client.post("/token", data={"username": name, "password": password})
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+@pytest.fixture
+async def user(client: AsyncTestClient) -> dict[str, str]:
+    return await sign_up(client, "user")
+
+
+@pytest.fixture
+async def admin(client: AsyncTestClient) -> dict[str, str]:
+    return await sign_up(client, "admin", admin=True)

@@ -1,0 +1,123 @@
+import asyncio
+import time
+
+import pytest
+from litestar.testing import AsyncTestClient
+
+from api.app import create_app
+from api.settings import Access
+from tests.api.conftest import ADMIN_TOKEN
+
+OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+def account(name="someone", password="correct horse", **more):
+    return {"username": name, "password": password, **more}
+
+
+async def test_register_answers_the_user_without_the_password(client):
+    answer = await client.post("/register", json=account("мария"))
+    assert answer.status_code == 201
+    body = answer.json()
+    assert (body["username"], body["is_admin"], body["id"]) == ("мария", False, 1)
+    assert body["created_at"].endswith("Z")
+    assert body.keys() == {"id", "username", "is_admin", "created_at"}
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (account(""), "username"),
+        (account("x" * 1000), "username"),
+        (account("nul\0"), "username"),
+        (account("line\nbreak"), "username"),
+        (account(" padded "), "username"),
+        (account(password="short"), "password"),
+        (account(password="п" * 37), "password"),
+        (account(password="nul\0 nul\0 "), "password"),
+        (account(is_admin="yes"), "is_admin"),
+        (account(5), "username"),
+        ({"username": "x"}, "password"),
+        ([], "object"),
+    ],
+)
+async def test_register_says_what_is_invalid(client, body, named):
+    answer = await client.post("/register", json=body)
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"detail"}
+    assert named in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"username": "\\ud800"}'])
+async def test_register_refuses_broken_json(client, content):
+    answer = await client.post("/register", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"detail"}
+
+
+async def test_a_name_is_taken_once_also_by_racing_calls(client):
+    answers = await asyncio.gather(*(client.post("/register", json=account()) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 400, 400, 400]
+
+
+async def test_first_administrator_needs_no_credential_and_the_second_does(client):
+    assert (await client.post("/register", json=account("first", is_admin=True))).status_code == 201
+    assert (await client.post("/register", json=account("second", is_admin=True))).status_code == 403
+    assert (await client.post("/register", json=account("second", is_admin=True), headers=OPERATOR)).status_code == 201
+
+
+async def test_racing_bootstraps_make_one_administrator(client):
+    calls = (client.post("/register", json=account(f"admin{i}", is_admin=True)) for i in range(6))
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status_code for answer in answers) == [201, 403, 403, 403, 403, 403]
+
+
+async def test_administrators_make_administrators_and_users_do_not(client, admin, user):
+    assert (await client.post("/register", json=account("a", is_admin=True), headers=admin)).status_code == 201
+    assert (await client.post("/register", json=account("b", is_admin=True), headers=user)).status_code == 403
+    wrong = {"Authorization": "Bearer wrong"}
+    assert (await client.post("/register", json=account("b", is_admin=True), headers=wrong)).status_code == 401
+
+
+async def test_bootstrap_and_registration_can_be_closed(settings):
+    closed = settings.model_copy(update={"admin_bootstrap": Access.TOKEN, "registration": Access.TOKEN})
+    async with AsyncTestClient(create_app(closed)) as client:
+        assert (await client.post("/register", json=account())).status_code == 403
+        assert (await client.post("/register", json=account("a", is_admin=True))).status_code == 403
+        assert (await client.post("/register", json=account("a", is_admin=True), headers=OPERATOR)).status_code == 201
+
+
+async def test_token_has_the_oauth_form(client):
+    await client.post("/register", json=account())
+    answer = await client.post("/token", data=account() | {"grant_type": "password", "scope": ""})
+    assert answer.status_code == 200
+    assert answer.json()["token_type"] == "bearer"
+    assert answer.json()["expires_in"] == 1800
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_wrong_name_and_wrong_password_look_and_last_the_same(client):
+    await client.post("/register", json=account())
+    answers, times = [], []
+    for name, password in [("someone", "wrong horse"), ("nobody", "wrong horse"), ("someone", "x" * 100)]:
+        started = time.perf_counter()
+        answers.append(await client.post("/token", data={"username": name, "password": password}))
+        times.append(time.perf_counter() - started)
+    assert {(answer.status_code, answer.text) for answer in answers} == {
+        (401, '{"detail":"wrong username or password"}')
+    }
+    assert min(times) > 0.3 * max(times)
+
+
+async def test_a_password_of_72_bytes_is_not_matched_by_a_longer_one(client):
+    longest = "п" * 36
+    await client.post("/register", json=account(password=longest))
+    assert (await client.post("/token", data=account(password=longest))).status_code == 200
+    assert (await client.post("/token", data=account(password=longest + "x"))).status_code == 401
+
+
+@pytest.mark.parametrize("form", [{"username": "someone"}, {}, {"username": ["a", "b"], "password": "x"}])
+async def test_token_refuses_an_incomplete_form(client, form):
+    answer = await client.post("/token", data=form)
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"detail"}

@@ -1,0 +1,44 @@
+import pytest
+
+from tests.images import valid
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/docs/nowhere", 404),
+        ("GET", "/docs/assets/nowhere", 404),
+        ("GET", "/docs/assets/..%2Fopenapi.py", 404),
+        ("PUT", "/forward", 405),
+        ("GET", "/register", 405),
+        ("DELETE", "/docs", 405),
+        ("GET", "/history", 401),
+    ],
+)
+async def test_every_error_has_the_same_form(client, method, path, code):
+    answer = await client.request(method, path)
+    assert answer.status_code == code
+    assert answer.json().keys() == {"detail"}
+    assert answer.headers["X-Request-ID"]
+
+
+async def test_an_unforeseen_error_says_nothing_of_itself(client, app, model, caplog, rows):
+    def broken(_):
+        raise ZeroDivisionError("the inside story")
+
+    model.answer = broken
+    answer = await client.post("/forward", files={"image": valid()["jpeg"]})
+    assert (answer.status_code, answer.json()) == (500, {"detail": "internal server error"})
+    assert [row["status_code"] for row in rows()] == [500]
+
+
+@pytest.mark.parametrize("sane", ["a", "Req-1.2:3_4", "x" * 128])
+async def test_the_clients_request_id_comes_back(client, sane):
+    assert (await client.get("/nowhere", headers={"X-Request-ID": sane})).headers["X-Request-ID"] == sane
+
+
+@pytest.mark.parametrize("odd", ["", "x" * 129, "a b", "<script>", "ü".encode()])
+async def test_an_odd_request_id_is_replaced(client, odd):
+    answer = await client.get("/health/live", headers={"X-Request-ID": odd})
+    assert len(answer.headers["X-Request-ID"]) == 32

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import httpx
+
+
+def spoil(settings):
+    Path(settings.database_url.partition("///")[2]).write_bytes(b"not a database any more" * 1000)
+
+
+WORKERS = [
+    {"id": "9000", "startTime": "now", "status": "READY"},
+    {"id": "9001", "startTime": "now", "status": "UNLOADING"},
+]
+
+
+def describes(workers, **description):
+    def answer(request):
+        assert request.headers["Authorization"] == "Bearer manage"
+        body = {"modelName": "resnet50", "workers": workers}
+        if request.url.params.get("customized") == "true":
+            body["customizedMetadata"] = json.dumps(description)
+        return httpx.Response(200, json=[body])
+
+    return answer
+
+
+async def test_live_needs_nothing(client, settings):
+    settings.torchserve_key_file.unlink()
+    assert (await client.get("/health/live")).json() == {"status": "ok"}
+
+
+async def test_ready_shows_the_model(client, model):
+    model.answer = describes(WORKERS, weights="IMAGENET1K_V2")
+    answer = await client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ready",
+        "database": "ok",
+        "workers": 1,
+        "model": {"weights": "IMAGENET1K_V2"},
+    }
+    await client.get("/health/ready")
+    assert len(model.requests) == 3, "the handler describes itself once for each set of workers"
+
+
+async def test_ready_warns_of_untrained_weights(client, model):
+    model.answer = describes(WORKERS, warning="untrained")
+    assert (await client.get("/health/ready")).json()["warning"] == "untrained"
+
+
+async def test_not_ready_without_a_worker(client, model):
+    model.answer = describes([WORKERS[1]])
+    answer = await client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"detail": "not ready: the model has no ready worker"}
+    assert "Retry-After" in answer.headers
+
+
+async def test_not_ready_names_every_part_that_is_down(client, model, settings):
+    def refuse(request):
+        raise httpx.ConnectError("no", request=request)
+
+    model.answer = refuse
+    answer = await client.get("/health/ready")
+    assert (answer.status_code, "model server" in answer.json()["detail"]) == (503, True)
+    spoil(settings)
+    detail = (await client.get("/health/ready")).json()["detail"]
+    assert "database" in detail
+    assert "model server" in detail

@@ -1,0 +1,145 @@
+"""The record over a real socket: clients that leave, a database that does not take the row, a forced end."""
+
+import asyncio
+import sqlite3
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import httpx
+import pytest
+import uvicorn
+from litestar.testing import AsyncTestClient
+
+from api.app import create_app
+from tests.api.conftest import PREDICTION
+from tests.images import encode, picture
+
+IMAGE = encode(picture(1, 80, 60), "JPEG")
+
+
+@asynccontextmanager
+async def served(app):
+    """The app in a real uvicorn; yields its port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def appears(rows, count=1):
+    for _ in range(200):
+        if len(rows()) >= count:
+            return rows()
+        await asyncio.sleep(0.02)
+    pytest.fail(f"{len(rows())} rows instead of {count}")
+
+
+@asynccontextmanager
+async def sent(port, *parts):
+    """A connection on which `parts` have gone out; it closes with the context."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        await asyncio.sleep(0.3)
+        yield reader
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def head(length, content_type="image/jpeg", more=""):
+    lines = ["POST /forward HTTP/1.1", "Host: x", f"Content-Type: {content_type}", f"Content-Length: {length}", more]
+    return "\r\n".join([*filter(None, lines), "", ""]).encode()
+
+
+async def test_a_client_that_leaves_while_uploading_is_a_499(app, rows):
+    async with served(app) as port:
+        async with sent(port, head(len(IMAGE)), IMAGE[:100]):
+            assert rows() == []
+        [row] = await appears(rows)
+    assert (row["status_code"], row["input_data_size"]) == (499, 100)
+
+
+async def test_a_client_that_leaves_while_the_model_works_is_a_499(settings, rows):
+    async def slow(_):
+        await asyncio.sleep(60)
+
+    async with served(create_app(settings, httpx.MockTransport(slow))) as port:
+        async with sent(port, head(len(IMAGE)), IMAGE):
+            assert rows() == []
+        [row] = await appears(rows)
+    assert (row["status_code"], row["request_type"], row["image_width"]) == (499, "image", 80)
+
+
+async def test_a_call_cut_by_a_forced_end_has_its_row(settings, rows):
+    async def slow(_):
+        await asyncio.sleep(60)
+
+    async with AsyncExitStack() as connections, served(create_app(settings, httpx.MockTransport(slow))) as port:
+        await connections.enter_async_context(sent(port, head(len(IMAGE)), IMAGE))
+    assert [row["status_code"] for row in rows()] == [503]
+
+
+async def test_an_early_answer_is_read_by_a_client_that_is_still_sending(app, rows):
+    async with served(app) as port, httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"http://127.0.0.1:{port}/forward", content=b"x" * 15_000_000, headers={"Content-Type": "image/png"}
+        )
+        assert answer.status_code == 413
+    assert [row["status_code"] for row in rows()] == [413]
+
+
+async def test_a_body_without_a_length_is_counted_as_it_comes(app, rows):
+    async def stream():
+        for _ in range(12):
+            yield b"x" * 1024 * 1024
+
+    async with served(app) as port, httpx.AsyncClient() as client:
+        url, headers = f"http://127.0.0.1:{port}/forward", {"Content-Type": "image/png"}
+        answer = await client.post(url, content=stream(), headers=headers)
+        assert (answer.status_code, answer.json()) == (413, {"detail": "the body is over 10485760 bytes"})
+    assert [row["status_code"] for row in rows()] == [413]
+
+
+async def test_a_client_that_asks_first_is_refused_before_it_sends(app, rows):
+    async with served(app) as port, sent(port, head(50_000_000, more="Expect: 100-continue")) as reader:
+        assert b"413" in await asyncio.wait_for(reader.readline(), 2)
+    assert [row["status_code"] for row in rows()] == [413]
+
+
+async def test_no_answer_without_a_committed_row(settings, rows, monkeypatch):
+    monkeypatch.setattr("api.database.PRAGMAS", ("PRAGMA busy_timeout=200",))
+    app = create_app(settings, httpx.MockTransport(lambda _: httpx.Response(200, json=PREDICTION)))
+    path = settings.database_url.partition("///")[2]
+    async with AsyncTestClient(app) as client:
+        locker = sqlite3.connect(path, isolation_level=None)
+        locker.execute("BEGIN EXCLUSIVE")
+        answer = await client.post("/forward", json=1)
+        assert answer.status_code == 503
+        assert answer.json().keys() == {"detail"}
+        assert answer.headers["Retry-After"]
+        assert answer.headers["X-Request-ID"]
+        locker.execute("ROLLBACK")
+        locker.close()
+        assert (await client.post("/forward", json=2)).status_code == 200
+    assert [row["result"] for row in rows()] == ['{"message":"JSON data processed","received_data":2}']
+
+
+async def test_concurrent_calls_have_one_row_each(client, rows):
+    answers = await asyncio.gather(*(client.post("/forward", json=i) for i in range(300)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {row["request_id"] for row in rows()} == {answer.headers["X-Request-ID"] for answer in answers}
+    assert len(rows()) == 300
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
+async def test_other_methods_are_no_calls_of_forward(client, rows, method):
+    await client.request(method, "/forward")
+    assert rows() == []

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import pytest
+
+from api.settings import Access, Settings, load_settings
+
+LONG = "0123456789abcdef" * 3
+
+
+def settings(**values):
+    return load_settings(_env_file=None, **values)
+
+
+def test_defaults():
+    made = settings()
+    assert made.database_url == "sqlite+aiosqlite:///./ml_service.db"
+    assert (made.admin_bootstrap, made.jwt_algorithm, made.admin_token) == (Access.OPEN, "HS256", "")
+    assert len(made.secret_key) >= 32
+    assert made.secret_key != settings().secret_key
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "x"),
+        ("port", "70000"),
+        ("database_url", "nonsense"),
+        ("database_url", "sqlite:///x.db"),
+        ("jwt_algorithm", "none"),
+        ("jwt_expiration_minutes", "0"),
+        ("environment", "prod"),
+        ("max_body_bytes", "-1"),
+        ("torchserve_url", "ftp://x"),
+        ("forward_auth", "maybe"),
+        ("model_name", "../x"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_the_setting(monkeypatch, name, value):
+    monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(SystemExit) as stop:
+        settings()
+    assert str(stop.value).startswith(f"{name.upper()}: ")
+    assert "\n" not in str(stop.value)
+
+
+@pytest.mark.parametrize("missing", ["secret_key", "admin_token"])
+@pytest.mark.parametrize("value", ["", "short-secret", "your-secret-key-here-change-in-production"])
+def test_production_refuses_weak_secrets(missing, value):
+    secrets = {"secret_key": LONG, "admin_token": LONG} | {missing: value}
+    with pytest.raises(SystemExit) as stop:
+        settings(environment="production", **secrets)
+    assert str(stop.value).startswith(missing.upper())
+    assert value == "" or value not in str(stop.value)
+
+
+def test_production_closes_the_bootstrap():
+    made = settings(environment="production", secret_key=LONG, admin_token=LONG)
+    assert made.admin_bootstrap is Access.TOKEN
+
+
+def test_origins_are_split_at_commas(monkeypatch):
+    monkeypatch.setenv("CORS_ORIGINS", "http://a.test, http://b.test")
+    assert Settings(_env_file=None).cors_origins == ["http://a.test", "http://b.test"]
+
+
+def test_uvicorn_stops_with_that_line(tmp_path):
+    stopped = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"],
+        env={"PORT": "x", "PATH": ""},
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert stopped.returncode != 0
+    assert stopped.stderr.strip().startswith("PORT: ")
+    assert "\n" not in stopped.stderr.strip()
