@@ -20,7 +20,7 @@ async def test_an_image_goes_to_the_model_as_raw_bytes(client, model, rows):
     answer = await client.post("/forward", files={"image": ("photo.jpg", IMAGE)}, headers={"X-Request-ID": "mine"})
     assert outcome(answer) == (200, {"result": PREDICTION})
     [sent] = model.requests
-    assert (sent.method, sent.url.path, dict(sent.url.params)) == ("POST", "/predictions/resnet50", {"top_k": "5"})
+    assert (sent.method, sent.url.path, sent.headers["X-Top-K"]) == ("POST", "/predictions/resnet50", "5")
     assert sent.content == IMAGE
     assert sent.headers["Authorization"] == "Bearer infer"
     assert int(sent.headers["Content-Length"]) == len(IMAGE)
@@ -43,7 +43,7 @@ async def test_a_raw_image_body_of_any_format_is_an_image(client, model, name):
 @pytest.mark.parametrize("top_k", ["1", "1000", "007"])
 async def test_top_k_is_passed_on(client, model, top_k):
     await client.post(f"/forward?top_k={top_k}", files={"image": IMAGE})
-    assert model.requests[0].url.params["top_k"] == str(int(top_k))
+    assert model.requests[0].headers["X-Top-K"] == str(int(top_k))
 
 
 @pytest.mark.parametrize("query", ["0", "1001", "-1", "x", "", "5.0", "٣", "9" * 5000, "5&top_k=6"])
