@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import MediaType, Request, Response, Router, get
-from litestar.datastructures import CacheControlHeader
+from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
@@ -29,6 +29,15 @@ from litestar.params import FromPath
 from litestar.status_codes import HTTP_404_NOT_FOUND
 
 ASSETS = Path(__file__).parent / "assets"
+PAGE_HEADERS = [
+    ResponseHeader(
+        name="Content-Security-Policy",
+        value="default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; frame-ancestors 'none'",
+        documentation_only=False,
+    )
+]
+"""The browser holds the pages to this host. Litestar's templates start the viewers with inline scripts."""
 NO_FAVICON = '<link rel="icon" href="data:,">'
 
 
@@ -148,7 +157,7 @@ class ForwardOperation(Operation):
 _redoc = RedocRenderPlugin(js_url="/docs/assets/redoc.standalone.js", google_fonts=False, favicon=NO_FAVICON)
 
 
-@get("/redoc", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
+@get("/redoc", include_in_schema=False, media_type=MediaType.HTML, response_headers=PAGE_HEADERS, sync_to_thread=False)
 def redoc(request: Request[Any, Any, Any]) -> bytes:
     """ReDoc beside Swagger UI: Litestar would put it below `/docs`."""
     return _redoc.render(request, request.app.openapi_schema.to_schema())
@@ -187,7 +196,13 @@ openapi_config = OpenAPIConfig(
     title="ML Service API",
     version="0.1.0",
     description='Image classification with ResNet50. Every error body is `{"detail": "<message>"}`.',
-    openapi_router=Router("/docs", route_handlers=[asset], after_request=_plain_not_found, include_in_schema=False),
+    openapi_router=Router(
+        "/docs",
+        route_handlers=[asset],
+        after_request=_plain_not_found,
+        response_headers=PAGE_HEADERS,
+        include_in_schema=False,
+    ),
     components=Components(
         security_schemes={
             "bearer": SecurityScheme(

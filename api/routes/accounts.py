@@ -1,7 +1,7 @@
 """Registering and signing in."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, post
@@ -16,11 +16,15 @@ from api.openapi import errors
 from api.settings import Access, Settings
 
 
+Username = Annotated[str, msgspec.Meta(examples=["admin"])]
+Password = Annotated[str, msgspec.Meta(examples=["admin123"])]
+
+
 class NewUser(msgspec.Struct):
     """What `/register` takes."""
 
-    username: str
-    password: str
+    username: Username
+    password: Password
     is_admin: bool = False
 
 
@@ -28,7 +32,7 @@ class RegisteredUser(msgspec.Struct):
     """What `/register` answers; never the password or its hash."""
 
     id: int
-    username: str
+    username: Username
     is_admin: bool
     created_at: datetime
 
@@ -36,16 +40,16 @@ class RegisteredUser(msgspec.Struct):
 class Credentials(msgspec.Struct):
     """The form of `/token`; OAuth 2's other fields are ignored."""
 
-    username: str
-    password: str
+    username: Username
+    password: Password
 
 
 class AccessToken(msgspec.Struct):
     """OAuth 2's answer (RFC 6749, section 5.1)."""
 
     access_token: str
-    token_type: str
-    expires_in: int
+    token_type: Annotated[str, msgspec.Meta(examples=["bearer"])]
+    expires_in: Annotated[int, msgspec.Meta(examples=[1800])]
     """Seconds."""
 
 
@@ -53,6 +57,7 @@ class AccessToken(msgspec.Struct):
     "/register",
     tags=["accounts"],
     summary="Register a user",
+    response_description="The new user.",
     security=[{}, {"bearer": []}, {"adminToken": []}],
     responses=errors(
         {400: "username: already taken", 401: "invalid or expired token", 403: "only an administrator can make another"}
@@ -82,6 +87,7 @@ async def register(
     status_code=200,
     tags=["accounts"],
     summary="Sign in",
+    response_description="A token for the `Authorization: Bearer` header.",
     cache_control=CacheControlHeader(no_store=True),
     responses=errors({400: "username: missing", 401: "wrong username or password"}),
 )

@@ -33,7 +33,7 @@ class Ready(msgspec.Struct, omit_defaults=True):
     warning: str | None = None
 
 
-@get("/health/live", tags=["health"], summary="Is the process alive?")
+@get("/health/live", tags=["health"], summary="Is the process alive?", response_description="It is.")
 async def live() -> Live:
     """200 as long as the process answers."""
     return Live("ok")
@@ -60,6 +60,7 @@ async def _model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
     "/health/ready",
     tags=["health"],
     summary="Can a prediction be served?",
+    response_description="It can.",
     responses=errors({503: "not ready: the model server cannot be reached"}),
 )
 async def ready(request: Request[Any, Any, Any]) -> Ready:

@@ -18,19 +18,19 @@ from api.openapi import errors
 class HistoryItem(msgspec.Struct):
     """One call of `/forward`; seconds, bytes and pixels."""
 
-    id: int
-    request_type: str
-    processing_time: float
-    input_data_size: int
-    image_width: int | None
-    image_height: int | None
-    status_code: int
+    id: Annotated[int, msgspec.Meta(examples=[1])]
+    request_type: Annotated[str, msgspec.Meta(examples=["image"])]
+    processing_time: Annotated[float, msgspec.Meta(examples=[0.523])]
+    input_data_size: Annotated[int, msgspec.Meta(examples=[102400])]
+    image_width: Annotated[int | None, msgspec.Meta(examples=[800])]
+    image_height: Annotated[int | None, msgspec.Meta(examples=[600])]
+    status_code: Annotated[int, msgspec.Meta(examples=[200])]
     result: str | None
     """JSON text."""
     error_message: str | None
     created_at: datetime
     request_id: str
-    username: str | None
+    username: Annotated[str | None, msgspec.Meta(examples=["admin"])]
 
 
 class History(msgspec.Struct):
@@ -44,6 +44,7 @@ class History(msgspec.Struct):
     "/history",
     tags=["history"],
     summary="Read the record",
+    response_description="A page of the record.",
     guards=[administrator],
     security=[{"bearer": []}],
     responses=errors({400: "limit: Expected `int` <= 1000", 401: "not authenticated", 403: "administrators only"}),
@@ -75,6 +76,7 @@ async def read_history(
     "/history",
     tags=["history"],
     summary="Delete the record",
+    response_description="Deleted.",
     guards=[holder_of_admin_token],
     security=[{"adminToken": []}],
     responses=errors({401: "not authenticated", 403: "wrong admin token"}),

@@ -1,6 +1,6 @@
 """Statistics over the record."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get
@@ -16,23 +16,24 @@ from api.quantiles import quantile
 class Stats(msgspec.Struct):
     """Over every row of the record. Means and quantiles are null where there is nothing to take them of."""
 
-    total_requests: int
-    mean_processing_time: float | None
+    total_requests: Annotated[int, msgspec.Meta(examples=[100])]
+    mean_processing_time: Annotated[float | None, msgspec.Meta(examples=[0.456])]
     """Seconds, like the quantiles."""
-    median_processing_time: float | None
-    percentile_95_processing_time: float | None
-    percentile_99_processing_time: float | None
-    average_input_size: float | None
+    median_processing_time: Annotated[float | None, msgspec.Meta(examples=[0.423])]
+    percentile_95_processing_time: Annotated[float | None, msgspec.Meta(examples=[0.789])]
+    percentile_99_processing_time: Annotated[float | None, msgspec.Meta(examples=[1.234])]
+    average_input_size: Annotated[float | None, msgspec.Meta(examples=[153600])]
     """Bytes."""
-    average_image_width: float | None
+    average_image_width: Annotated[float | None, msgspec.Meta(examples=[1024])]
     """Pixels, over the rows with an image."""
-    average_image_height: float | None
+    average_image_height: Annotated[float | None, msgspec.Meta(examples=[768])]
 
 
 @get(
     "/stats",
     tags=["history"],
     summary="Statistics of the record",
+    response_description="Seconds, bytes and pixels.",
     guards=[administrator],
     security=[{"bearer": []}],
     responses=errors({401: "not authenticated", 403: "administrators only"}),
