@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pathlib import Path
 KILL_TIME = 5.0
 """Seconds that the kernel gets to clear away a killed group."""
 POLL = 0.05
+REMINDER = 1.0
+"""Seconds between two SIGTERMs."""
 
 # The supervisor alone holds the writing end of the shell's stdin. If the supervisor dies, even by SIGKILL, the pipe
 # closes and the waiting subshell takes the whole group with it; PR_SET_PDEATHSIG would reach only the direct child.
@@ -71,8 +74,10 @@ class ProcessGroup:
     async def end(self) -> None:
         """Ends the whole group: SIGTERM, patience, SIGKILL. If interrupted, SIGKILL at once."""
         try:
-            self._signal(signal.SIGTERM)
-            await self._gone(self._patience)
+            deadline = time.monotonic() + self._patience
+            # More than once: a JVM that ends still starts workers anew, and these would outlive it.
+            while self._signal(signal.SIGTERM) and (left := deadline - time.monotonic()) > 0:
+                await self._gone(min(left, REMINDER))
         finally:
             self._signal(signal.SIGKILL)
         await self.clear()
