@@ -10,7 +10,7 @@ help:
 	@echo 'make test     lint, types and all tests'
 	@echo 'make archive  build the model archive anew'
 	@echo 'make check    lint and types'
-	@echo 'make clean    remove what the other targets made; databases and archives stay'
+	@echo 'make clean    remove logs, caches and temporary files; databases, archives and secrets stay'
 
 # exec: signals reach the command itself.
 serve test archive check: $(INSTALLED)
@@ -27,5 +27,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) run build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find api cli handlers migrations tests -name __pycache__ -prune -exec rm -rf {} +
+	@test ! -x $(VENV)/bin/ml-service || exec $(VENV)/bin/ml-service clean

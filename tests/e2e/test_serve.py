@@ -24,6 +24,15 @@ def test_serves_a_prediction_on_a_bare_machine(service: Service) -> None:
     assert result["warning"]  # untrained weights
 
 
+def test_without_weights_to_be_had_it_serves_untrained_ones_and_says_so(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_ports(1)}"
+    with started(tmp_path, tmp_path / "store", HTTPS_PROXY=nobody, HTTP_PROXY=nobody) as service:
+        service.wait_ready()
+        assert "UNTRAINED" in service.output
+        assert "untrained" in httpx.get(f"{service.url}/health/ready").json()["warning"]
+        assert "untrained" in service.classify().json()["result"]["warning"]
+
+
 def test_the_terminal_names_the_address_once_and_no_secret(service: Service) -> None:
     assert service.output.count(service.url + " ") == 1
     assert f"{service.url}/docs" in service.output
