@@ -14,6 +14,8 @@ import re
 import time
 import warnings
 from contextlib import suppress
+from fractions import Fraction
+from math import ceil, floor, gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 DETAILS = {400: "bad request", 413: "too many pixels", 422: "the image cannot be decoded"}
-# An image whose resized long side would be more crops than this is cut before it is resized.
-ELONGATED = 16
+# A side that would be resized to more crops than this is resized only where it is kept.
+ELONGATED = 64
 
 
 class Classifier:
@@ -122,25 +124,22 @@ class Classifier:
     def crop(self, image: Image.Image) -> Image.Image:
         """The centre `crop` by `crop` pixels of an image whose short side is first resized to `resize`.
 
-        Computes what `torchvision.transforms._presets.ImageClassification` does. Of an elongated image only the part
-        that is kept is resized: a 20 by 20000 strip would grow to 54 million pixels. That moves a few pixels in ten
-        thousand by one level of 255.
+        Computes what `torchvision.transforms._presets.ImageClassification` does.
         """
         scaling = self.config["preprocessing"]
         resize, crop = scaling["resize"], scaling["crop"]
-        filter_ = Image.Resampling[scaling["interpolation"].upper()]
         short = min(image.size)
         width, height = (int(resize * side / short) for side in image.size)
-        left, top = round((width - crop) / 2), round((height - crop) / 2)
-        if max(width, height) <= ELONGATED * crop:
-            return image.resize((width, height), filter_).crop((left, top, left + crop, top + crop))
-        scale_x, scale_y = image.width / width, image.height / height
-        margin_x, margin_y = (4 + int(4 * scale) for scale in (scale_x, scale_y))
-        x, y = max(0, int(left * scale_x) - margin_x), max(0, int(top * scale_y) - margin_y)
-        right, bottom = (left + crop) * scale_x, (top + crop) * scale_y
-        # The filter reaches beyond the box, so the margin is kept around it.
-        part = image.crop((x, y, min(image.width, int(right) + margin_x), min(image.height, int(bottom) + margin_y)))
-        return part.resize((crop, crop), filter_, box=(left * scale_x - x, top * scale_y - y, right - x, bottom - y))
+        x0, x1 = computed_part(image.width, width, crop)
+        y0, y1 = computed_part(image.height, height, crop)
+        columns, from_x, to_x = source_part(x0, x1, Fraction(image.width, width), image.width)
+        rows, from_y, to_y = source_part(y0, y1, Fraction(image.height, height), image.height)
+        if (len(columns), len(rows)) != image.size:
+            image = image.crop((columns.start, rows.start, columns.stop, rows.stop))
+        filter_ = Image.Resampling[scaling["interpolation"].upper()]
+        resized = image.resize((x1 - x0, y1 - y0), filter_, box=(from_x, from_y, to_x, to_y))
+        left, top = round((width - crop) / 2) - x0, round((height - crop) / 2) - y0
+        return resized.crop((left, top, left + crop, top + crop))
 
     @torch.inference_mode()
     def classify(self, pixels: Tensor) -> Tensor:
@@ -162,6 +161,30 @@ class Classifier:
         if self.config["warning"]:
             result["warning"] = self.config["warning"]
         return result
+
+
+def computed_part(side: int, resized: int, crop: int) -> tuple[int, int]:
+    """From where to where a side of the resized image is computed, to keep the `crop` pixels in its middle.
+
+    All of it, unless the image is elongated: a 20 by 20000 strip would grow to 54 million pixels. The ends of a part
+    lie between two source pixels if any near do, for Pillow takes them as float32.
+    """
+    if resized <= ELONGATED * crop:
+        return 0, resized
+    period = resized // gcd(side, resized)
+    period = period if period <= ELONGATED * crop else 1
+    first = round((resized - crop) / 2)
+    return first // period * period, min(resized, -(-(first + crop) // period) * period)
+
+
+def source_part(start: int, stop: int, scale: Fraction, side: int) -> tuple[range, float, float]:
+    """The source pixels that resized pixels `start` to `stop` are made of, and where among them those begin and end.
+
+    The filter reaches past both ends, by twice `scale` at most (bicubic, when it reduces) and by 2 at least.
+    """
+    margin = 2 + ceil(2 * scale)
+    pixels = range(max(0, floor(start * scale) - margin), min(side, ceil(stop * scale) + margin))
+    return pixels, float(start * scale - pixels.start), float(stop * scale - pixels.start)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,217 @@
+"""The handler as TorchServe's worker drives it, without the server around it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import ResNet50_Weights, get_model
+
+from cli.archive import model_json
+from cli.weights import Weights
+from handlers.classifier import Classifier
+from tests import images
+
+
+class Context:
+    """TorchServe's context of one batch, as far as a handler uses it."""
+
+    model_name = "resnet50"
+
+    def __init__(self, model_dir: Path = Path(), headers: list[dict[str, str]] | None = None) -> None:
+        self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}
+        self.headers = headers or []
+        self.statuses: dict[int, int] = {}
+        self.content_types: dict[int, str] = {}
+
+    def get_request_header(self, idx: int, key: str) -> str | None:
+        return self.headers[idx].get(key)
+
+    def get_all_request_header(self, idx: int) -> dict[str, str]:
+        return self.headers[idx]
+
+    def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
+        self.statuses[idx] = code
+
+    def set_response_content_type(self, idx: int, value: str) -> None:
+        self.content_types[idx] = value
+
+
+def worker(folder: Path, weights: Weights, **changes: Any) -> Classifier:
+    """A handler that has loaded `weights` at fp32, its model.json with `changes`."""
+    torch.save(weights.state_dict, folder / "weights.pt")
+    (folder / "model.json").write_text(json.dumps({**model_json(weights, "fp32"), **changes}), "utf-8")
+    handler = Classifier()
+    handler.initialize(Context(folder))
+    return handler
+
+
+@pytest.fixture(scope="module")
+def classifier(untrained_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    return worker(tmp_path_factory.mktemp("model"), untrained_weights)
+
+
+def ask(classifier: Classifier, rows: list[dict[str, Any]], **headers: str) -> list[tuple[int, dict[str, Any]]]:
+    """The status and answer of each row of one batch; `headers` go with every request."""
+    context = Context(headers=[headers] * len(rows))
+    answers = classifier.handle(rows, context)
+    assert len(answers) == len(rows)
+    assert context.content_types == dict.fromkeys(range(len(rows)), "application/json")
+    return [(context.statuses.get(i, 200), json.loads(answer)) for i, answer in enumerate(answers)]
+
+
+def classify(classifier: Classifier, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
+    return ask(classifier, [{"body": body}], **headers)[0]
+
+
+@pytest.fixture(scope="module")
+def reference(untrained_weights: Weights) -> Callable[[bytes], torch.Tensor]:
+    """Torchvision's own answer: its transforms, its model, the same weights."""
+    model = get_model("resnet50", weights=None)
+    model.load_state_dict(untrained_weights.state_dict)
+    model.eval()
+    transforms = ResNet50_Weights.IMAGENET1K_V2.transforms()
+
+    @torch.inference_mode()
+    def probabilities(body: bytes) -> torch.Tensor:
+        return model(transforms(images.seen(body)).unsqueeze(0)).softmax(1)[0]
+
+    return probabilities
+
+
+@pytest.mark.parametrize("name", images.valid())
+def test_probabilities_are_torchvisions(
+    name: str, classifier: Classifier, untrained_weights: Weights, reference: Callable[[bytes], torch.Tensor]
+) -> None:
+    body = images.valid()[name]
+    status, answer = classify(classifier, bytearray(body), **{"X-Top-K": "20"})
+    expected = reference(body).sort(descending=True)
+    assert status == 200
+    assert answer["top_class"] == untrained_weights.labels[expected.indices[0]]
+    assert answer["top_probability"] == answer["predictions"][0]["probability"]
+    served = torch.tensor([prediction["probability"] for prediction in answer["predictions"]])
+    torch.testing.assert_close(served, expected.values[:20], rtol=0, atol=1e-4)
+
+
+def test_different_images_get_different_classes(classifier: Classifier) -> None:
+    rows = [{"body": images.encode(images.picture(seed, 320, 240), "PNG")} for seed in range(200, 220)]
+    answers = [answer for _, answer in ask(classifier, rows)]
+    assert len({answer["top_class"] for answer in answers}) >= 12
+    assert sorted(answer["top_probability"] for answer in answers)[10] > 0.3
+
+
+def test_a_bad_image_leaves_its_batch_mates_alone(classifier: Classifier) -> None:
+    good = images.valid()
+    alone = classify(classifier, good["png"])
+    batch = [good["jpeg"], images.undecodable()["jpeg_truncated"], good["png"], b"text", good["gif_1x1"]]
+    answers = ask(classifier, [{"body": bytearray(body)} for body in batch])
+    assert [status for status, _ in answers] == [200, 422, 200, 400, 200]
+    assert answers[2][1]["top_class"] == alone[1]["top_class"]
+    assert answers[3][1] == {"detail": "bad request"}
+
+
+def test_a_batch_of_bad_images_is_answered(classifier: Classifier) -> None:
+    assert [status for status, _ in ask(classifier, [{"body": b""}, {}, {"body": {"a": 1}}])] == [400, 400, 400]
+
+
+@pytest.mark.parametrize(("name", "body"), images.not_images().items())
+def test_what_is_no_image_is_a_bad_request(name: str, body: bytes, classifier: Classifier) -> None:
+    assert classify(classifier, bytearray(body)) == (400, {"detail": "bad request"})
+
+
+@pytest.mark.parametrize(("name", "body"), images.undecodable().items())
+def test_broken_content_is_told_from_no_image(name: str, body: bytes, classifier: Classifier) -> None:
+    assert classify(classifier, bytearray(body))[0] == 422
+
+
+@pytest.mark.parametrize(("name", "body"), images.oversized().items())
+def test_a_bomb_is_refused_by_its_header(
+    name: str, body: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(self: Image.Image) -> None:
+        raise AssertionError("the bomb was decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoded)
+    assert classify(classifier, bytearray(body))[0] == 413
+
+
+def test_the_pixel_limit_is_a_setting(
+    untrained_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_IMAGE_PIXELS", "100")
+    strict = worker(tmp_path, untrained_weights)
+    assert classify(strict, images.encode(Image.new("RGB", (10, 10)), "PNG"))[0] == 200
+    assert classify(strict, images.encode(Image.new("RGB", (101, 1)), "PNG"))[0] == 413
+
+
+def test_broken_exif_makes_no_broken_image(classifier: Classifier) -> None:
+    body = images.encode(images.picture(60, 64, 48), "JPEG", exif=b"Exif\0\0garbage that is no TIFF header")
+    assert classify(classifier, body)[0] == 200
+
+
+def test_a_strip_is_not_blown_up(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    areas: list[int] = []
+    resize = Image.Image.resize
+
+    def watched(self: Image.Image, size: tuple[int, int], *args: Any, **options: Any) -> Image.Image:
+        areas.append(size[0] * size[1])
+        return resize(self, size, *args, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    assert classify(classifier, images.valid()["png_strip_20000x20"])[0] == 200
+    assert sum(areas) < 10_000_000
+
+
+@pytest.mark.parametrize(("asked", "length"), [("1", 1), ("3", 3), ("1000", 1000)])
+def test_top_k_sets_the_number_of_predictions(asked: str, length: int, classifier: Classifier) -> None:
+    predictions = classify(classifier, images.valid()["gif_1x1"], **{"x-top-k": asked})[1]["predictions"]
+    probabilities = [prediction["probability"] for prediction in predictions]
+    assert len(predictions) == length
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_top_k_defaults_to_five_and_may_be_a_form_field(classifier: Classifier) -> None:
+    body = images.valid()["gif_1x1"]
+    answers = ask(classifier, [{"body": body}, {"data": body, "top_k": bytearray(b"2")}])
+    assert [len(answer["predictions"]) for _, answer in answers] == [5, 2]
+
+
+@pytest.mark.parametrize("asked", ["0", "1001", "-1", "+5", "5.0", "five", "", " 5", "٣", "1_0", "99999999999"])
+def test_a_bad_top_k_is_a_bad_request(asked: str, classifier: Classifier) -> None:
+    assert classify(classifier, images.valid()["gif_1x1"], **{"X-Top-K": asked})[0] == 400
+
+
+def test_untrained_weights_say_so_and_others_say_nothing(
+    classifier: Classifier, untrained_weights: Weights, tmp_path: Path
+) -> None:
+    body = images.encode(Image.new("RGB", (8, 8)), "PNG")
+    assert classify(classifier, body)[1]["warning"] == untrained_weights.warning
+    assert "warning" not in classify(worker(tmp_path, untrained_weights, warning=None), body)[1]
+
+
+def test_it_describes_itself(classifier: Classifier, untrained_weights: Weights) -> None:
+    assert ask(classifier, [{}], describe="True") == [
+        (
+            200,
+            {
+                "name": "resnet50",
+                "arch": "resnet50",
+                "weights": "untrained",
+                "weights_sha256": untrained_weights.sha256,
+                "precision": "fp32",
+                "classes": 1000,
+                "device": "cpu",
+                "warning": untrained_weights.warning,
+            },
+        )
+    ]
+
+
+def test_bf16_stays_close_to_fp32(classifier: Classifier, untrained_weights: Weights, tmp_path: Path) -> None:
+    half = worker(tmp_path, untrained_weights, precision="bf16")
+    rows = [{"body": images.encode(images.picture(seed, 300, 300), "BMP")} for seed in range(300, 308)]
+    exact, rounded = (sorted(a["top_probability"] for _, a in ask(c, rows)) for c in (classifier, half))
+    assert exact == pytest.approx(rounded, abs=0.05)
