@@ -1,0 +1,128 @@
+"""Building an archive and reading it back."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from cli import archive, weights
+from cli.download import sha256_of
+from cli.errors import ArchiveError, CommandError, DownloadError, LabelsError
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of three classes."""
+    path = tmp_path_factory.mktemp("checkpoint") / "animals.pth"
+    torch.save(resnet18(num_classes=3).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.txt"
+    path.write_text("Cat\nDog\nМорж\n", "utf-8")
+    return path
+
+
+def build(target: Path, checkpoint: Path, labels: Path, **options: Any) -> archive.ArchiveDescription:
+    return archive.build(target, weights=checkpoint, labels=labels, arch="resnet18", **options)
+
+
+def test_what_goes_in_comes_out(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model, store" / "animals.mar"
+    built = build(target, checkpoint, labels, precision="fp32")
+    assert (built.size, built.sha256) == (target.stat().st_size, sha256_of(target))
+    assert [path.name for path in target.parent.iterdir()] == ["animals.mar"]
+    assert built.model == archive.read(target)
+    assert built.model == {
+        "arch": "resnet18",
+        "precision": "fp32",
+        "weights": "custom",
+        "weights_sha256": sha256_of(checkpoint),
+        "warning": None,
+        "preprocessing": {
+            "resize": 256,
+            "crop": 224,
+            "interpolation": "bilinear",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        },
+        "labels": ["cat", "dog", "морж"],
+    }
+    with zipfile.ZipFile(target) as file:
+        manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
+        assert manifest["modelName"] == "animals"
+        assert {manifest["handler"], manifest["configFile"], "weights.pt"} < set(file.namelist())
+        assert b"Workers" not in b"".join(
+            line for line in file.read(manifest["configFile"]).splitlines() if not line.startswith(b"#")
+        )
+
+
+def test_two_builds_carry_the_same_weights(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
+    target = tmp_path / "animals.mar"
+    first, second = (build(target, checkpoint, labels).model["weights_sha256"] for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(("abilities", "precision"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
+def test_automatic_precision_follows_the_processor(
+    abilities: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert archive.native_precision() == precision
+
+
+def test_a_failed_build_leaves_the_old_archive(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
+    target = tmp_path / "animals.mar"
+    target.write_bytes(b"the old one")
+    labels.write_text("cat\n")
+    with pytest.raises(LabelsError, match="names 1 classes"):
+        build(target, checkpoint, labels)
+    assert target.read_bytes() == b"the old one"
+
+
+def test_without_a_network_the_build_says_what_to_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(url: str, target: Path, prefix: str) -> str:
+        raise DownloadError(f"cannot download {url}: no network")
+
+    monkeypatch.setattr(weights, "fetch", unreachable)
+    with pytest.raises(CommandError, match="no network; pass --weights FILE"):
+        archive.build(tmp_path / "resnet50.mar")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_torchserve_refuses_is_refused(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="could not build") as error:
+        build(tmp_path / "my model.mar", checkpoint, labels)
+    assert "\n" not in str(error.value)
+
+
+def test_a_target_that_cannot_be_written_is_refused(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ArchiveError, match="cannot write"):
+        build(tmp_path / "file" / "animals.mar", checkpoint, labels)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no zip"])
+def test_what_is_no_archive_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    target = tmp_path / "resnet50.mar"
+    if content is not None:
+        target.write_bytes(content)
+    with pytest.raises(ArchiveError, match="build one with ml-service archive"):
+        archive.read(target)
+
+
+def test_a_report_names_the_weights(
+    checkpoint: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = build(tmp_path / "animals.mar", checkpoint, labels, precision="bf16")
+    archive.report(built)
+    printed = capsys.readouterr().out
+    assert built.sha256 in printed
+    assert "resnet18, 3 classes, custom weights, bf16" in printed
