@@ -3,9 +3,9 @@
 import warnings
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from api.errors import BadRequest, TooLarge
+from api.errors import BadRequest, CannotProcess, TooLarge
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 """The same as in the handler."""
@@ -16,6 +16,7 @@ def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
 
     Raises:
         BadRequest: the bytes are no image, or of a format that is not supported.
+        CannotProcess: a supported format, too broken for its own header to be read.
         TooLarge: more than `max_pixels`.
     """
     with warnings.catch_warnings():
@@ -25,8 +26,10 @@ def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
                 width, height = opened.size
         except Image.DecompressionBombError:
             raise TooLarge(f"the image has more than {max_pixels} pixels") from None
-        except Exception:  # Pillow's parsers raise nearly anything on hostile headers
+        except UnidentifiedImageError:
             raise BadRequest from None
+        except Exception:  # Pillow knows the format, and its parser raises nearly anything: a cut WebP, for one
+            raise CannotProcess from None
     if width * height > max_pixels:
         raise TooLarge(f"the image has more than {max_pixels} pixels")
     return width, height

@@ -15,7 +15,6 @@ from api.errors import Forbidden, Unauthorized
 from api.openapi import errors
 from api.settings import Access, Settings
 
-
 Username = Annotated[str, msgspec.Meta(examples=["admin"])]
 Password = Annotated[str, msgspec.Meta(examples=["admin123"])]
 

@@ -155,6 +155,14 @@ async def test_bytes_that_are_no_image_are_a_bad_request(client, model, rows, na
     assert [(row["request_type"], row["status_code"]) for row in rows()] == [("image", 400)]
 
 
+async def test_a_cut_webp_cannot_be_processed_though_only_its_header_is_read(client, model, rows):
+    webp = valid()["webp"]
+    answer = await client.post("/forward", files={"image": webp[: len(webp) // 2]})
+    assert outcome(answer) == (403, {"detail": "модель не смогла обработать данные"})
+    assert not model.requests
+    assert [row["status_code"] for row in rows()] == [403]
+
+
 @pytest.mark.parametrize("name", oversized())
 async def test_a_bomb_is_too_large_by_its_header(client, model, rows, name):
     answer = await client.post("/forward", files={"image": oversized()[name]})
