@@ -28,7 +28,8 @@ def _check(setting: str, host: str, port: int) -> None:
             raise CommandError(f"{setting}: port {port} of {host} is taken by another program") from None
         if error.errno == errno.EACCES:
             raise CommandError(f"{setting}: port {port} needs more rights than this user has") from None
-        raise CommandError(f"HOST: cannot listen on {host}: {error.strerror}") from None
+        reason = str(error.strerror).partition(" (")[0]  # the rest repeats the address
+        raise CommandError(f"HOST: cannot listen on {host}: {reason}") from None
 
 
 def base_url(host: str, port: int) -> str:

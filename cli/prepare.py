@@ -5,6 +5,8 @@ leaves memory with it.
 """
 
 import sys
+import threading
+from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -13,7 +15,7 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings, load_settings
-from cli.archive import build
+from cli.archive import build, read
 from cli.errors import CommandError, DownloadError
 from cli.model_server import ROOT
 
@@ -22,12 +24,16 @@ def prepare(settings: Settings, console: Console) -> None:
     """Builds the archive if there is none, and migrates the database.
 
     Raises:
-        CommandError: the database cannot be migrated, or the archive cannot be built for another reason than that
-            the weights cannot be downloaded.
+        CommandError: the archive is broken or cannot be built, for another reason than that the weights cannot be
+            downloaded; or the database cannot be migrated.
     """
     target = settings.model_store / f"{settings.model_name}.mar"
-    if not target.exists():
-        _build(settings, console)
+    if target.exists():
+        read(target)  # TorchServe would start with a broken one, and be silent
+    else:
+        _build(target, console)
+    # aiosqlite's thread may answer a failed connection after its loop is closed, with a traceback that says nothing.
+    threading.excepthook = lambda _: None
     try:
         command.upgrade(Config(ROOT / "alembic.ini"), "head")
     except (SQLAlchemyError, CommandFailed, OSError) as error:
@@ -35,8 +41,7 @@ def prepare(settings: Settings, console: Console) -> None:
         raise CommandError(f"DATABASE_URL: the database cannot be migrated: {reason}") from None
 
 
-def _build(settings: Settings, console: Console) -> None:
-    target = settings.model_store / f"{settings.model_name}.mar"
+def _build(target: Path, console: Console) -> None:
     try:
         build(target, weights=None, labels=None, arch="resnet50", precision="auto")
     except DownloadError as error:

@@ -20,7 +20,7 @@ DRAIN = 30
 """Seconds that calls in flight get to finish after a signal."""
 LONG = 60.0
 """Seconds after which a start is called slow and the logs are named."""
-TAIL = 8
+TAIL = 4
 """Log lines shown when a program ends before the service was ready."""
 
 
@@ -29,7 +29,7 @@ def serve() -> None:
 
     Raises:
         CommandError: something is in the way of the start.
-        SystemExit: a setting is bad.
+        SystemExit: a setting is bad, or the preparation failed and has said why.
     """
     settings = load_settings()
     folder = RunFolder(settings.run_dir)
@@ -38,7 +38,9 @@ def serve() -> None:
         if not settings.production:
             folder.generate_secrets()
             settings = load_settings(_env_file=(folder.secrets, ".env"))
-        asyncio.run(until_signalled(_Service(settings, folder).run()))
+        code = asyncio.run(until_signalled(_Service(settings, folder).run()))
+    if code:
+        raise SystemExit(code)
 
 
 class _Service:
@@ -51,17 +53,19 @@ class _Service:
         self.url = base_url(settings.host, settings.port)
         self.ready = False
 
-    async def run(self) -> None:
+    async def run(self) -> int:
+        """Prepares, then runs both servers until cancelled; returns only the exit code of a failed preparation."""
         environment = dict(os.environ)
         here = Path.cwd()
         preparation = Program("preparation", [sys.executable, "-m", "cli.prepare"], environment, here)
         model = model_server(self.settings, self.folder)
-        if await run(preparation) != 0:
-            raise SystemExit(1)  # it has said why
+        if (code := await run(preparation)) != 0:
+            return code
         try:
             async with running(model, self.report), running(self.api(here), self.report):
                 await self.announce()
-                await asyncio.Event().wait()
+                await asyncio.Event().wait()  # for ever: only a signal ends it
+            return 0
         finally:
             self.console.print("Stopped.")
 

@@ -64,8 +64,8 @@ async def running(program: Program, report: Report) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits `work`, and cancels it once on SIGINT or SIGTERM, however many of them come."""
+async def until_signalled(work: Coroutine[Any, Any, int]) -> int:
+    """The exit code that `work` returns, or 0 after SIGINT or SIGTERM, which cancel it once, however many come."""
     loop = asyncio.get_running_loop()
     signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -76,4 +76,5 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
     stop.cancel()
     task.cancel()
     with suppress(asyncio.CancelledError):
-        await task
+        return await task
+    return 0

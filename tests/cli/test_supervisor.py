@@ -90,7 +90,7 @@ async def test_says_that_a_program_is_missing(tmp_path: Path) -> None:
 
 
 async def test_any_number_of_signals_is_one_stop(script, tmp_path: Path) -> None:
-    async def work() -> None:
+    async def work() -> int:
         async with running(script("trap 'sleep 0.5; exit' TERM; echo up; while :; do sleep 0.1; done"), print):
             await until((tmp_path / "log").exists)
             await until((tmp_path / "log").read_text)
@@ -98,8 +98,9 @@ async def test_any_number_of_signals_is_one_stop(script, tmp_path: Path) -> None
                 os.kill(os.getpid(), number)
                 await asyncio.sleep(0.1)
             await asyncio.sleep(100)
+        return 1
 
-    await until_signalled(work())
+    assert await until_signalled(work()) == 0
     assert family(tmp_path) == []
 
 

@@ -167,6 +167,13 @@ def test_a_taken_port_is_one_line_that_names_the_setting(model_store: Path, tmp_
         assert f"{setting}: port {taken}" in line
 
 
+def test_a_database_out_of_reach_is_one_line(model_store: Path, tmp_path: Path) -> None:
+    with started(tmp_path, model_store, DATABASE_URL="sqlite+aiosqlite:////nonexistent/service.db") as refused:
+        assert refused.process.wait(30) == 1
+        [line] = refused.output.splitlines()
+        assert line.startswith("ml-service: DATABASE_URL: ")
+
+
 def test_a_run_folder_serves_one_service(service: Service, model_store: Path, tmp_path: Path) -> None:
     with started(tmp_path, model_store, RUN_DIR=str(service.run_dir)) as refused:
         assert refused.process.wait(30) == 1
