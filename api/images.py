@@ -1,6 +1,5 @@
 """What an image says about itself in its header. Nothing is decoded here: that is the model server's work."""
 
-import warnings
 from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
@@ -9,6 +8,8 @@ from api.errors import BadRequest, CannotProcess, TooLarge
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 """The same as in the handler."""
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before MAX_IMAGE_PIXELS, and with a warning first
 
 
 def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
@@ -19,17 +20,13 @@ def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
         CannotProcess: a supported format, too broken for its own header to be read.
         TooLarge: more than `max_pixels`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the pixel limit is ours, and a header's oddities are the decoder's business
-        try:
-            with Image.open(BytesIO(image), formats=FORMATS) as opened:
-                width, height = opened.size
-        except Image.DecompressionBombError:
-            raise TooLarge(f"the image has more than {max_pixels} pixels") from None
-        except UnidentifiedImageError:
-            raise BadRequest from None
-        except Exception:  # Pillow knows the format, and its parser raises nearly anything: a cut WebP, for one
-            raise CannotProcess from None
+    try:
+        with Image.open(BytesIO(image), formats=FORMATS) as opened:
+            width, height = opened.size
+    except UnidentifiedImageError:
+        raise BadRequest from None
+    except Exception:  # Pillow knows the format, and its parser raises nearly anything: a cut WebP, for one
+        raise CannotProcess from None
     if width * height > max_pixels:
         raise TooLarge(f"the image has more than {max_pixels} pixels")
     return width, height
