@@ -1,0 +1,198 @@
+"""The README does what it says: every fenced block is run, in order, or compared with what the one before it answered.
+
+It happens in a copy of the checkout with ports of its own, in one shell, as if somebody followed along. Two commands
+start servers in the foreground; here they go to the background and are stopped, as Ctrl-C would, before the next one
+starts. `make test` would run this test again: it is only asked what it would do.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.conftest import ROOT, START, free_ports
+from tests.images import encode, picture
+
+pytestmark = pytest.mark.e2e
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FOREGROUND = ("make serve", "uvicorn api.app:create_app --factory")
+"""The commands that end only with a signal, each a block of its own."""
+NOT_HERE = {"make test": "make -n test"}
+PASSWORD = "correct horse battery\n"
+"""What a person would type where a command asks."""
+DONE = "--- the block is done ---"
+
+
+@dataclass
+class Reader:
+    """Somebody at a terminal in the project's folder."""
+
+    folder: Path
+    shell: subprocess.Popen[str]
+    url: str
+    torchserve_url: str
+    server: int | None = None
+
+    def run(self, block: str) -> str:
+        """What the block writes to standard output; fails the test if a command of it fails."""
+        command = block.replace("http://127.0.0.1:8000", self.url)
+        command = command.replace("http://127.0.0.1:8080", self.torchserve_url)
+        command = NOT_HERE.get(command.strip(), command)
+        if command.strip() in FOREGROUND:
+            return self.serve(command.strip())
+        return self.told(command)
+
+    def told(self, command: str) -> str:
+        """Hands the shell a command, with a password to read, and listens."""
+        (self.folder / "block.sh").write_text(command)
+        assert self.shell.stdin is not None
+        assert self.shell.stdout is not None
+        self.shell.stdin.write(f"source ./block.sh <password\necho '{DONE}'\n")
+        self.shell.stdin.flush()
+        lines = []
+        for line in self.shell.stdout:
+            lines.append(line.partition(DONE)[0])
+            if DONE in line:
+                return "".join(lines)
+        pytest.fail(f"{command}\n{''.join(lines)}\n{(self.folder / 'errors').read_text()[-3000:]}")
+
+    def serve(self, command: str) -> str:
+        """Starts a server and waits until it has classified an image; what it has shown by then."""
+        self.stop()
+        shown = self.folder / "shown"
+        self.server = int(self.told(f"{command} >shown 2>&1 &\necho $!\n"))
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            assert psutil.pid_exists(self.server), shown.read_text()
+            with contextlib.suppress(httpx.HTTPError):
+                ready = httpx.get(f"{self.url}/health/ready", timeout=5).is_success
+                if ready and (command != "make serve" or self.url in shown.read_text()):
+                    photo = (self.folder / "photo.jpg").read_bytes()
+                    assert httpx.post(f"{self.url}/forward", files={"image": photo}, timeout=60).status_code == 200
+                    return shown.read_text()
+            time.sleep(0.3)
+        pytest.fail(shown.read_text())
+
+    def stop(self) -> None:
+        """Ends the server that runs in the foreground, if one does."""
+        if self.server is None:
+            return
+        os.kill(self.server, signal.SIGTERM)
+        self.told(f"wait {self.server} || true\n")
+        self.server = None
+
+
+@pytest.fixture
+def reader(tmp_path: Path, model_store: Path) -> Iterator[Reader]:
+    """A fresh copy of the checkout that is installed already, and has an archive."""
+    folder = tmp_path / "project"
+    copy_checkout(folder, model_store)
+    port, model_port = free_ports(1), free_ports(3)
+    address = "http://127.0.0.1"
+    environment = {
+        "PATH": f"{folder / 'path'}:/usr/bin:/bin",
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(tmp_path),
+        "TEMP": str(tmp_path),
+        "PYTHONPATH": str(folder),
+        # make serve
+        "PORT": str(port),
+        "TORCHSERVE_PORT": str(model_port),
+        # uvicorn and torchserve by hand
+        "UVICORN_PORT": str(port),
+        "TORCHSERVE_URL": f"{address}:{model_port}",
+        "TORCHSERVE_MANAGEMENT_URL": f"{address}:{model_port + 1}",
+        "TS_INFERENCE_ADDRESS": f"{address}:{model_port}",
+        "TS_MANAGEMENT_ADDRESS": f"{address}:{model_port + 1}",
+        "TS_METRICS_ADDRESS": f"{address}:{model_port + 2}",
+        "TS_GRPC_INFERENCE_PORT": "0",
+        "TS_GRPC_MANAGEMENT_PORT": "0",
+    }
+    with (folder / "errors").open("w") as errors:
+        shell = subprocess.Popen(
+            ["bash", "-eo", "pipefail"],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    with shell:
+        try:
+            yield Reader(folder, shell, f"{address}:{port}", f"{address}:{model_port}")
+        finally:
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    if str(folder) in process.environ().get("PYTHONPATH", ""):
+                        process.kill()
+
+
+def copy_checkout(folder: Path, model_store: Path) -> None:
+    """What git would give, this virtual environment, an archive, and the files that the README's reader has."""
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "run", "logs", "*.mar", "*.db*", "key_file.json")
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    shutil.copy(ROOT / ".env.example", folder)
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (folder / ".venv" / ".installed").touch()
+    shutil.copy(model_store / "resnet50.mar", folder / "model_store")
+    (folder / "photo.jpg").write_bytes(encode(picture(1), "JPEG"))
+    with zipfile.ZipFile(model_store / "resnet50.mar") as archive:
+        (folder / "weights.pth").write_bytes(archive.read("weights.pt"))
+        (folder / "labels.txt").write_text("\n".join(json.loads(archive.read("model.json"))["labels"]))
+    (folder / "password").write_text(PASSWORD)
+    (folder / "home").mkdir()
+    (folder / "home" / ".curlrc").write_text("silent\nshow-error\nfail-with-body\nmax-time = 60\n")
+    (folder / "path").mkdir()
+    (folder / "path" / "python3").symlink_to(sys.executable)
+
+
+def assert_shape(documented: Any, answered: Any, place: str = "answer") -> None:
+    """The same keys and kinds of values throughout. Untrained weights may add their warning."""
+    if isinstance(documented, dict):
+        assert isinstance(answered, dict), place
+        assert answered.keys() - {"warning"} == documented.keys(), place
+        for name, value in documented.items():
+            assert_shape(value, answered[name], f"{place}.{name}")
+    elif isinstance(documented, list):
+        assert isinstance(answered, list), place
+        assert len(answered) == len(documented), place
+        for i, (value, answer) in enumerate(zip(documented, answered, strict=True)):
+            assert_shape(value, answer, f"{place}[{i}]")
+    else:
+        assert type(answered) is type(documented), f"{place}: {answered!r} is documented as {documented!r}"
+
+
+def test_every_block(reader: Reader) -> None:
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    assert len(blocks) == (ROOT / "README.md").read_text().count("```") / 2 > 20
+    said = ""
+    for language, block in blocks:
+        if language == "bash":
+            said = reader.run(block)
+        elif language == "json":
+            assert_shape(json.loads(block), json.loads(said))
+        elif language == "text":  # the layout
+            for line in block.splitlines():
+                assert (ROOT / line.split()[0]).is_dir(), line
+        else:
+            pytest.fail(f"nobody checks this block:\n{language}\n{block}")
+    reader.stop()
+    left = [p for p in psutil.process_iter(["environ"]) if str(reader.folder) in str(p.info["environ"])]
+    assert [p.cmdline() for p in left if p.pid != reader.shell.pid] == []
