@@ -11,7 +11,7 @@ from litestar.params import JSONBody, URLEncodedBody
 from api import tokens
 from api.accounts import create_user, user_id_by_password
 from api.auth import may_administrate
-from api.errors import Forbidden, Unauthorized
+from api.errors import BadRequest, Forbidden, Unauthorized
 from api.openapi import errors
 from api.settings import Access, Settings
 
@@ -68,6 +68,10 @@ async def register(
 ) -> RegisteredUser:
     """Make a user. `is_admin: true` takes `ADMIN_TOKEN` or an administrator's JWT, but for the very first administrator
     while `ADMIN_BOOTSTRAP=open`. With `REGISTRATION=token` every registration takes one of the two."""
+    try:
+        data = msgspec.json.decode(await request.body(), type=NewUser)
+    except msgspec.ValidationError as error:  # Litestar is lenient: it takes "true" and 1 for a bool
+        raise BadRequest(str(error)) from None
     settings: Settings = request.app.state.settings
     privileged = await may_administrate(request)
     if settings.registration is Access.TOKEN and not privileged:

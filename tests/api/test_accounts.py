@@ -36,6 +36,8 @@ async def test_register_answers_the_user_without_the_password(client):
         (account(password="п" * 37), "password"),
         (account(password="nul\0 nul\0 "), "password"),
         (account(is_admin="yes"), "is_admin"),
+        (account(is_admin="true"), "is_admin"),
+        (account(is_admin=1), "is_admin"),
         (account(5), "username"),
         ({"username": "x"}, "password"),
         ([], "object"),
