@@ -5,6 +5,7 @@ An archive is a zip: the handler, `weights.pt`, and `model.json`, which says wha
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from cli.weights import Weights
 
 Precision = Literal["auto", "fp32", "bf16"]
+CONFIG = "model-config.yaml"
+EAGER_BATCH = 4
+"""Images that an uncompiled model takes at once; a compiled one takes one, and is as fast."""
 HANDLERS = Path(handlers.__file__).parent
 
 
@@ -44,9 +48,11 @@ def build(
     arch: str = "resnet50",
     precision: Precision = "auto",
     untrained: bool = False,
+    compiled: bool = True,
 ) -> ArchiveDescription:
     """Build `target`, whose stem is the model's name; it is replaced only by a complete archive. Raises CommandError.
 
+    `compiled` adds machine code for this CPU where there is a C++ compiler; the weights are there for other machines.
     The weights are those in the file `weights`; without one, torchvision's default, or untrained ones if so asked.
     """
     console = Console(stderr=True)
@@ -61,18 +67,31 @@ def build(
             found = sources.untrained(arch, labels)
     else:
         found = sources.pretrained(arch, labels)
-    with console.status(f"Packing {target.name}"):
-        return pack(found, target, precision)
+    doing = f"Compiling the model and packing {target.name}" if compiled else f"Packing {target.name}"
+    with console.status(doing):
+        return pack(found, target, precision, compiled=compiled)
 
 
-def pack(weights: "Weights", target: Path, precision: Precision = "auto") -> ArchiveDescription:
+def pack(
+    weights: "Weights", target: Path, precision: Precision = "auto", *, compiled: bool = False
+) -> ArchiveDescription:
     """Write `weights` and the handler to `target`. Raises ArchiveError."""
     import torch  # noqa: PLC0415
+
+    from cli import compile as compiler  # noqa: PLC0415
 
     model = model_json(weights, precision)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+            model["compiled"] = None
+            if compiled and compiler.available():
+                try:
+                    model["compiled"] = compiler.compile_model(weights.state_dict, model, Path(folder, "model.pt2"))
+                except Exception as error:  # a compiler of any make and age: whatever it is, the weights still run
+                    reason = next(iter(str(error).splitlines()), type(error).__name__)
+                    Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
+            Path(folder, CONFIG).write_text(server_config(batch_size=1 if model["compiled"] else EAGER_BATCH), "utf-8")
             torch.save(weights.state_dict, Path(folder, "weights.pt"))
             Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
             archive = run_archiver(Path(folder), target.stem)
@@ -83,14 +102,19 @@ def pack(weights: "Weights", target: Path, precision: Precision = "auto") -> Arc
     return description
 
 
+def server_config(batch_size: int) -> str:
+    """TorchServe's settings of the model, as they go into the archive."""
+    return re.sub("^batchSize: .*$", f"batchSize: {batch_size}", (HANDLERS / CONFIG).read_text("utf-8"), flags=re.M)
+
+
 def run_archiver(folder: Path, name: str) -> Path:
     """Have torch-model-archiver pack `folder`, and return the .mar it leaves there."""
     (folder / "tmp").mkdir()
     command = [
         *(sys.executable, "-W", "ignore", "-m", "model_archiver.model_packaging"),
         *("--model-name", name, "--version", "1.0", "--export-path", "."),
-        *("--handler", str(HANDLERS / "classifier.py"), "--config-file", str(HANDLERS / "model-config.yaml")),
-        *("--extra-files", "model.json,weights.pt"),
+        *("--handler", str(HANDLERS / "classifier.py"), "--config-file", CONFIG),
+        *("--extra-files", ",".join(path.name for path in folder.iterdir() if path.is_file() and path.name != CONFIG)),
         *("--archive-format", "zip-store"),  # weights hardly compress
     ]
     # The archiver stages its files in TMPDIR/NAME, where two builds would overwrite each other.
@@ -152,5 +176,7 @@ def report(archive: ArchiveDescription) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{archive.path}  {archive.size / 1e6:.1f} MB  sha256 {archive.sha256}")
     console.print(f"{model['arch']}, {len(model['labels'])} classes, {model['weights']} weights, {model['precision']}")
+    how = "compiled for this CPU" if model["compiled"] else "not compiled (no C++ compiler, or not asked for)"
+    console.print(f"{how}; other machines run the weights as they are")
     if model["warning"]:
         console.print(f"[bold yellow]Warning:[/] {model['warning']}")

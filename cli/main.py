@@ -44,6 +44,9 @@ def build_archive(
         Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the hardware has it.")
     ] = "auto",
     untrained: Annotated[bool, typer.Option(help="Seeded weights that know nothing, to try the machinery.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Machine code for this CPU, where a C++ compiler is found.")
+    ] = True,
 ) -> None:
     """Build the archive that TorchServe serves: MODEL_STORE/MODEL_NAME.mar."""
     from api.settings import load_settings  # noqa: PLC0415
@@ -51,7 +54,17 @@ def build_archive(
 
     settings = load_settings()
     target = settings.model_store / f"{settings.model_name}.mar"
-    report(build(target, weights=weights, labels=labels, arch=arch, precision=precision, untrained=untrained))
+    report(
+        build(
+            target,
+            weights=weights,
+            labels=labels,
+            arch=arch,
+            precision=precision,
+            untrained=untrained,
+            compiled=compiled,
+        )
+    )
 
 
 @app.command("create-admin")

@@ -51,7 +51,7 @@ def _build(target: Path, console: Console) -> None:
             f"Delete {target} and start again to get real ones, or build it with ml-service archive --weights FILE.",
             style="bold red",
         )
-        build(target, weights=None, labels=None, arch="resnet50", precision="auto", untrained=True)
+        build(target, weights=None, labels=None, arch="resnet50", precision="auto", untrained=True, compiled=False)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import torch
 from torchvision.models import resnet18
 
 from cli import archive, weights
+from cli import compile as compiler
 from cli.download import sha256_of
 from cli.errors import ArchiveError, CommandError, DownloadError, LabelsError
 
@@ -30,7 +31,7 @@ def labels(tmp_path: Path) -> Path:
 
 
 def build(target: Path, checkpoint: Path, labels: Path, **options: Any) -> archive.ArchiveDescription:
-    return archive.build(target, weights=checkpoint, labels=labels, arch="resnet18", **options)
+    return archive.build(target, weights=checkpoint, labels=labels, arch="resnet18", compiled=False, **options)
 
 
 def test_what_goes_in_comes_out(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
@@ -53,6 +54,7 @@ def test_what_goes_in_comes_out(checkpoint: Path, labels: Path, tmp_path: Path) 
             "std": [0.229, 0.224, 0.225],
         },
         "labels": ["cat", "dog", "морж"],
+        "compiled": None,
     }
     with zipfile.ZipFile(target) as file:
         manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
@@ -126,3 +128,19 @@ def test_a_report_names_the_weights(
     printed = capsys.readouterr().out
     assert built.sha256 in printed
     assert "resnet18, 3 classes, custom weights, bf16" in printed
+
+
+def test_a_compiler_that_fails_leaves_an_archive_that_runs_its_weights(
+    checkpoint: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such header\nand much more")
+
+    monkeypatch.setattr(compiler, "available", lambda: True)
+    monkeypatch.setattr(compiler, "compile_model", fail)
+    built = archive.build(tmp_path / "animals.mar", weights=checkpoint, labels=labels, arch="resnet18")
+    assert built.model["compiled"] is None
+    with zipfile.ZipFile(built.path) as file:
+        assert "model.pt2" not in file.namelist()
+        assert b"batchSize: 4" in file.read("model-config.yaml")
+    assert "no such header" in capsys.readouterr().err

@@ -111,7 +111,15 @@ def free_ports(count: int) -> int:
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with an archive of untrained weights in fp32."""
     store = tmp_path_factory.mktemp("model_store")
-    build(store / "resnet50.mar", weights=None, labels=None, arch="resnet50", precision="fp32", untrained=True)
+    build(
+        store / "resnet50.mar",
+        weights=None,
+        labels=None,
+        arch="resnet50",
+        precision="fp32",
+        untrained=True,
+        compiled=False,
+    )
     return store
 
 

@@ -1,5 +1,6 @@
 """The handler as TorchServe's worker drives it, without the server around it."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -215,3 +216,22 @@ def test_bf16_stays_close_to_fp32(classifier: Classifier, untrained_weights: Wei
     rows = [{"body": images.encode(images.picture(seed, 300, 300), "BMP")} for seed in range(300, 308)]
     exact, rounded = (sorted(a["top_probability"] for _, a in ask(c, rows)) for c in (classifier, half))
     assert exact == pytest.approx(rounded, abs=0.05)
+
+
+def test_large_jpegs_are_decoded_at_a_reduced_scale_unless_in_fp32(
+    untrained_weights: Weights, tmp_path: Path, classifier: Classifier
+) -> None:
+    reduced = worker(tmp_path, untrained_weights, precision="bf16")
+    sizes = []
+    for handler in (classifier, reduced):
+        image = Image.open(io.BytesIO(images.encode(images.picture(70, 4032, 3024), "JPEG")))
+        if handler.config["precision"] != "fp32":
+            handler.reduce(image)
+        sizes.append(image.size)
+    assert sizes == [(4032, 3024), (1008, 756)]
+    for seed in range(71, 77):
+        body = images.encode(images.picture(seed, 2000, 1500), "JPEG")
+        difference = (reduced.decode(body).float() - classifier.decode(body).float()).abs()
+        assert 0 < difference.mean() < 4  # of 255
+    small = images.encode(images.picture(77, 800, 600), "JPEG")
+    assert torch.equal(reduced.decode(small), classifier.decode(small))

@@ -1,0 +1,33 @@
+"""An archive with compiled code in a real TorchServe."""
+
+import httpx
+import pytest
+import torch
+
+from cli import compile as compiler
+from cli.archive import pack
+from tests.e2e.conftest import started
+from tests.images import valid
+
+pytestmark = pytest.mark.skipif(not compiler.available(), reason="compiling takes a C++ compiler")
+
+
+def test_compiled_code_serves_what_the_weights_say(untrained_weights, service, tmp_path):
+    store = tmp_path / "store"
+    archive = pack(untrained_weights, store / "resnet50.mar", "fp32", compiled=True)
+    assert archive.model["compiled"]
+    with started(tmp_path, store) as compiled:
+        ready = httpx.get(f"{compiled.url}/health/ready", timeout=5).json()
+        assert ready["model"]["engine"] == "compiled"
+        for name in ("jpeg", "png", "gif", "webp", "jpeg_cmyk", "png_strip_20000x20"):
+            ranked = [
+                [prediction["probability"] for prediction in answer(running, valid()[name])]
+                for running in (service, compiled)
+            ]
+            assert torch.allclose(*map(torch.tensor, ranked), atol=1e-4, rtol=0), name
+
+
+def answer(running, image):
+    response = httpx.post(f"{running.url}/forward?top_k=1000", files={"image": image}, timeout=30)
+    assert response.status_code == 200
+    return response.json()["result"]["predictions"]
