@@ -9,7 +9,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from cli.errors import DownloadError
+from cli.errors import DownloadError, HashError
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 CHUNK = 1 << 20
@@ -29,7 +29,7 @@ def fetch(url: str, target: Path, sha256_prefix: str) -> str:
             part = Path(folder, target.name)
             digest = download(url, part)
             if not digest.startswith(sha256_prefix):
-                raise DownloadError(f"{url} has the SHA-256 {digest[:16]}… instead of {sha256_prefix}…")
+                raise HashError(f"{url} has the SHA-256 {digest[:16]}… instead of {sha256_prefix}…")
             part.replace(target)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

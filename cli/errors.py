@@ -2,6 +2,7 @@
 
 CommandError
 ├── DownloadError        the weights could not be fetched
+│   └── HashError        they came, and are not the ones expected
 ├── CheckpointError      a weights file is missing, unsafe or of another model
 ├── LabelsError          a labels file is missing, malformed or of the wrong length
 └── ArchiveError         the .mar could not be built or read
@@ -13,7 +14,11 @@ class CommandError(Exception):
 
 
 class DownloadError(CommandError):
-    """No network, a refusal, a connection cut short, or bytes that are not the ones expected."""
+    """No network, a refusal, or a connection cut short."""
+
+
+class HashError(DownloadError):
+    """Bytes that are not the ones expected: cut short, or somebody else's."""
 
 
 class CheckpointError(CommandError):

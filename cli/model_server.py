@@ -10,19 +10,29 @@ from cli.ports import LOOPBACK
 from cli.process_group import Program
 from cli.run_folder import RunFolder
 
-ROOT = Path(__file__).resolve().parents[1]
+
+def project_root() -> Path:
+    """The checkout: where the command runs, or where an editable installation points to.
+
+    Raises:
+        CommandError: neither has the configuration files.
+    """
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[1]):
+        if (folder / "config.properties").is_file() and (folder / "alembic.ini").is_file():
+            return folder
+    raise CommandError("config.properties is not here: run this in the project's root")
 
 
 def model_server(settings: Settings, folder: RunFolder) -> Program:
     """TorchServe serving `MODEL_NAME` from `MODEL_STORE`, with everything it writes in the run folder."""
-    name = settings.model_name
+    name, root = settings.model_name, project_root()
     return Program(
         name="model server",
         command=[
             str(Path(sys.executable).with_name("torchserve")),
             *("--start", "--foreground", "--ncs"),
-            *("--ts-config", str(ROOT / "config.properties")),
-            *("--log-config", str(ROOT / "log4j2.xml")),
+            *("--ts-config", str(root / "config.properties")),
+            *("--log-config", str(root / "log4j2.xml")),
             *("--model-store", str(settings.model_store.absolute())),
             *("--models", f"{name}={name}.mar"),
         ],

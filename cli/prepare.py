@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings, load_settings
 from cli.archive import build, read
-from cli.errors import CommandError, DownloadError
-from cli.model_server import ROOT
+from cli.errors import CommandError, DownloadError, HashError
+from cli.model_server import project_root
 
 
 def prepare(settings: Settings, console: Console) -> None:
@@ -32,10 +32,8 @@ def prepare(settings: Settings, console: Console) -> None:
         read(target)  # TorchServe would start with a broken one, and be silent
     else:
         _build(target, console)
-    # aiosqlite's thread may answer a failed connection after its loop is closed, with a traceback that says nothing.
-    threading.excepthook = lambda _: None
     try:
-        command.upgrade(Config(ROOT / "alembic.ini"), "head")
+        command.upgrade(Config(project_root() / "alembic.ini"), "head")
     except (SQLAlchemyError, CommandFailed, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise CommandError(f"DATABASE_URL: the database cannot be migrated: {reason}") from None
@@ -44,6 +42,8 @@ def prepare(settings: Settings, console: Console) -> None:
 def _build(target: Path, console: Console) -> None:
     try:
         build(target, weights=None, labels=None, arch="resnet50", precision="auto")
+    except HashError:
+        raise  # that is no missing network, and nothing to pass over
     except DownloadError as error:
         console.print(f"{error}", style="red")
         console.print(
@@ -56,6 +56,8 @@ def _build(target: Path, console: Console) -> None:
 
 def main() -> None:
     """The child's entry."""
+    # aiosqlite's thread may answer a failed connection after its loop is closed, with a traceback that says nothing.
+    threading.excepthook = lambda _: None
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     try:
         prepare(load_settings(), console)

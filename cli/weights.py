@@ -51,7 +51,7 @@ def pretrained(arch: str, labels: Path | None = None) -> Weights:
     try:
         digest = fetch(url, target, prefix[1])
     except DownloadError as error:
-        raise DownloadError(f"{error}; {INSTEAD}") from error
+        raise type(error)(f"{error}; {INSTEAD}") from error
     state, classes = fitted(read_checkpoint(target), arch, target)
     return Weights(arch, state, named(labels, classes, origin), origin.name, digest)
 
