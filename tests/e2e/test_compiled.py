@@ -17,6 +17,7 @@ def test_compiled_code_serves_what_the_weights_say(untrained_weights, service, t
     archive = pack(untrained_weights, store / "resnet50.mar", "fp32", compiled=True)
     assert archive.model["compiled"]
     with started(tmp_path, store) as compiled:
+        compiled.wait_ready()
         ready = httpx.get(f"{compiled.url}/health/ready", timeout=5).json()
         assert ready["model"]["engine"] == "compiled"
         for name in ("jpeg", "png", "gif", "webp", "jpeg_cmyk", "png_strip_20000x20"):

@@ -205,6 +205,7 @@ def test_it_describes_itself(classifier: Classifier, untrained_weights: Weights)
                 "precision": "fp32",
                 "classes": 1000,
                 "device": "cpu",
+                "engine": "eager",
                 "warning": untrained_weights.warning,
             },
         )
