@@ -16,8 +16,9 @@ from litestar.logging import LoggingConfig
 from api.database import database_config, prepare
 from api.errors import render
 from api.inference import ModelServer
-from api.openapi import openapi_config, redoc
-from api.record import Recorder, RecordMiddleware
+from api.pages import openapi_config, redoc
+from api.record import Recorder
+from api.recording import RecordMiddleware
 from api.request_id import add_request_id
 from api.routes.accounts import register, token
 from api.routes.forward import forward

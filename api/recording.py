@@ -1,0 +1,92 @@
+"""The middleware around `/forward`: no answer leaves before the row of its call is committed."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Unavailable
+from api.record import Call, Recorder
+from api.request_id import request_id
+
+DRAIN_SECONDS = 2.0
+"""How long an early answer waits for the rest of an upload, so that the client reads the answer and not a reset."""
+
+
+class RecordMiddleware(ASGIMiddleware):
+    """Wraps one route: counts what comes in, and holds the answer back until its row is committed."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, drain_bytes: int) -> None:
+        self._drain_bytes = drain_bytes
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Runs the route; an answer whose row cannot be written becomes a 503."""
+        if scope.get("method") != "POST":
+            await next_app(scope, receive, send)
+            return
+        call = Call()
+        scope["state"]["call"] = call
+        answered = replaced = False
+
+        async def counted_receive() -> Any:
+            message = await receive()
+            if message["type"] == "http.request":
+                call.received += len(message.get("body", b""))
+                call.body_complete = not message.get("more_body")
+            return message
+
+        async def recorded_send(message: Message) -> None:
+            nonlocal answered, replaced
+            if message["type"] == "http.response.start":
+                await self._drain(scope, call, counted_receive)
+                answered = True
+                try:
+                    await _commit(scope, call, message["status"])
+                except Exception:  # logged by the writer
+                    replaced = True
+                    await _refuse(send)
+            if not replaced:
+                await send(message)
+
+        try:
+            await next_app(scope, counted_receive, recorded_send)
+        except BaseException:
+            if not answered:  # cancelled by a forced shutdown: nobody got an answer, yet the call has its row
+                call.error_message = "interrupted by the end of the service"
+                _recorder(scope).submit(call.row(Unavailable.status, request_id(scope)))
+            raise
+
+    async def _drain(self, scope: Scope, call: Call, receive: Receive) -> None:
+        """Reads and drops the rest of the body, within bounds, unless the client waits for a go-ahead to send it."""
+        headers = dict(scope["headers"])
+        if not call.received and b"expect" in headers:
+            return
+        if not ({b"content-length", b"transfer-encoding"} & headers.keys()) or headers.get(b"content-length") == b"0":
+            return
+        limit = call.received + self._drain_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not call.body_complete and call.received < limit:
+                    if (await receive())["type"] == "http.disconnect":
+                        return
+
+
+def _recorder(scope: Scope) -> Recorder:
+    recorder: Recorder = scope["app"].state.recorder
+    return recorder
+
+
+async def _commit(scope: Scope, call: Call, status: int) -> None:
+    await _recorder(scope).submit(call.row(status, request_id(scope)))
+
+
+async def _refuse(send: Send) -> None:
+    body = b'{"detail":"the request could not be recorded, try again later"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": Unavailable.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
