@@ -54,7 +54,7 @@ def test_the_api_starts_and_says_that_the_model_server_is_missing(bare, tmp_path
 def test_serving_without_the_extra_says_what_to_install(bare, tmp_path):
     environment = {"PATH": os.defpath, "RUN_DIR": str(tmp_path / "run")}
     stopped = subprocess.run(
-        [bare / "ml-service", "serve"], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+        [bare / "ml-service", "serve"], cwd=ROOT, env=environment, check=False, capture_output=True, text=True
     )
     assert stopped.returncode == 1
     assert "[serve]" in stopped.stderr
