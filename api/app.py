@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             await engine.dispose()
 
     recorded_forward = Router(
-        "/", route_handlers=[forward], middleware=[RecordMiddleware(drain_bytes=settings.max_body_bytes)]
+        "/", route_handlers=[forward], middleware=[RecordMiddleware(drain_bytes=4 * settings.max_body_bytes)]
     )
     app = Litestar(
         route_handlers=[
