@@ -1,14 +1,17 @@
 """The app on a fresh, migrated database, with a stand-in for the network to the model server."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 import sqlalchemy
+import uvicorn
 from alembic import command
 from alembic.config import Config
 from litestar import Litestar
@@ -106,3 +109,17 @@ async def user(client: AsyncTestClient) -> dict[str, str]:
 @pytest.fixture
 async def admin(client: AsyncTestClient) -> dict[str, str]:
     return await sign_up(client, "admin", admin=True)
+
+
+@asynccontextmanager
+async def served(app):
+    """The app in a real uvicorn; yields its port. Litestar's test client answers one call after the other."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task

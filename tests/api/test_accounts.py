@@ -1,12 +1,13 @@
 import asyncio
 import time
 
+import httpx
 import pytest
 from litestar.testing import AsyncTestClient
 
 from api.app import create_app
 from api.settings import Access
-from tests.api.conftest import ADMIN_TOKEN
+from tests.api.conftest import ADMIN_TOKEN, served
 
 OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -57,8 +58,14 @@ async def test_register_refuses_broken_json(client, content):
     assert answer.json().keys() == {"detail"}
 
 
-async def test_a_name_is_taken_once_also_by_racing_calls(client):
-    answers = await asyncio.gather(*(client.post("/register", json=account()) for _ in range(4)))
+async def race(app, bodies):
+    """Posts all of them to `/register` at once, over real connections."""
+    async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        return await asyncio.gather(*(client.post("/register", json=body) for body in bodies))
+
+
+async def test_a_name_is_taken_once_also_by_racing_calls(app):
+    answers = await race(app, [account()] * 4)
     assert sorted(answer.status_code for answer in answers) == [201, 400, 400, 400]
 
 
@@ -68,9 +75,8 @@ async def test_first_administrator_needs_no_credential_and_the_second_does(clien
     assert (await client.post("/register", json=account("second", is_admin=True), headers=OPERATOR)).status_code == 201
 
 
-async def test_racing_bootstraps_make_one_administrator(client):
-    calls = (client.post("/register", json=account(f"admin{i}", is_admin=True)) for i in range(6))
-    answers = await asyncio.gather(*calls)
+async def test_racing_bootstraps_make_one_administrator(app):
+    answers = await race(app, [account(f"admin{i}", is_admin=True) for i in range(6)])
     assert sorted(answer.status_code for answer in answers) == [201, 403, 403, 403, 403, 403]
 
 

@@ -5,10 +5,9 @@ import time
 
 import httpx
 import pytest
-from litestar.testing import AsyncTestClient
 
 from api.app import create_app
-from tests.api.conftest import PREDICTION
+from tests.api.conftest import PREDICTION, served
 from tests.images import encode, picture
 
 IMAGE = {"image": encode(picture(1, 80, 60), "JPEG")}
@@ -96,14 +95,20 @@ async def test_the_request_id_goes_along(client, model):
 
 
 async def test_json_is_quick_while_the_model_is_slow(settings):
-    release = asyncio.Event()
+    release, reached = asyncio.Event(), asyncio.Semaphore(0)
 
     async def slow(_):
+        reached.release()
         await release.wait()
         return httpx.Response(200, json=PREDICTION)
 
-    async with AsyncTestClient(create_app(settings, httpx.MockTransport(slow))) as client:
+    async with (
+        served(create_app(settings, httpx.MockTransport(slow))) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
         waiting = [asyncio.create_task(client.post("/forward", files=IMAGE)) for _ in range(5)]
+        for _ in waiting:
+            await asyncio.wait_for(reached.acquire(), 5)
         started = time.perf_counter()
         assert (await client.post("/forward", json=1)).status_code == 200
         assert (await client.get("/health/live")).status_code == 200

@@ -6,28 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
-import uvicorn
 from litestar.testing import AsyncTestClient
 
 from api.app import create_app
-from tests.api.conftest import PREDICTION
+from tests.api.conftest import PREDICTION, served
 from tests.images import encode, picture
 
 IMAGE = encode(picture(1, 80, 60), "JPEG")
-
-
-@asynccontextmanager
-async def served(app):
-    """The app in a real uvicorn; yields its port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
 
 
 async def appears(rows, count=1):
@@ -138,8 +123,9 @@ async def test_no_answer_without_a_committed_row(settings, rows, monkeypatch):
     assert [row["result"] for row in rows()] == ['{"message":"JSON data processed","received_data":2}']
 
 
-async def test_concurrent_calls_have_one_row_each(client, rows):
-    answers = await asyncio.gather(*(client.post("/forward", json=i) for i in range(300)))
+async def test_concurrent_calls_have_one_row_each(app, rows):
+    async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        answers = await asyncio.gather(*(client.post("/forward", json=i) for i in range(300)))
     assert {answer.status_code for answer in answers} == {200}
     assert {row["request_id"] for row in rows()} == {answer.headers["X-Request-ID"] for answer in answers}
     assert len(rows()) == 300
