@@ -2,19 +2,29 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+INSTALLED_BENCH := $(VENV)/.installed-bench
 
-.PHONY: help serve test archive check clean
+.PHONY: help serve test archive bench check clean
 
 help:
 	@echo 'make serve    run the service; prints its address once a prediction can be served'
 	@echo 'make test     lint, types and all tests'
 	@echo 'make archive  build the model archive anew'
+	@echo 'make bench    measure the service beside its ceiling and its peers'
 	@echo 'make check    lint and types'
 	@echo 'make clean    remove logs, caches and temporary files; databases, archives and secrets stay'
 
 # exec: signals reach the command itself.
 serve test archive check: $(INSTALLED)
 	@exec $(VENV)/bin/ml-service $@
+
+bench: $(INSTALLED_BENCH)
+	@exec $(VENV)/bin/ml-service bench
+
+# The peers that are measured, which nothing else needs.
+$(INSTALLED_BENCH): $(INSTALLED)
+	@$(VENV)/bin/uv pip install --python $(VENV)/bin/python -c constraints.txt -e '.[serve,dev,bench]'
+	@touch $@
 
 # Touched last, so that an interrupted installation is done again.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,6 +98,37 @@ def classify_files(
         settings = load_settings()
         url = base_url(settings.host, settings.port)
     raise typer.Exit(0 if classify(files, url, top_k) else 1)
+
+
+@app.command("bench")
+def run_benchmark(
+    only: Annotated[str, typer.Option(help="Rows and comparisons, separated by commas; default: all.")] = "",
+    seconds: Annotated[int, typer.Option(min=1, help="For each row at each concurrency in each round.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="The table has the medians over them.")] = 4,
+    concurrency: Annotated[str, typer.Option(help="Requests in flight, separated by commas.")] = "1,8,64",
+    precision: Annotated[list[str] | None, typer.Option(help="Of the archive; more than one for a row each.")] = None,
+    archive: Annotated[list[Path] | None, typer.Option(help="Measure this one instead.", exists=True)] = None,
+    weights: Annotated[Path | None, typer.Option(help="For the archive; default: untrained.", exists=True)] = None,
+    output: Annotated[Path, typer.Option(help="Gets a folder for each run.")] = Path("benchmarks/results"),
+) -> None:
+    """Measure the service beside its ceiling and its peers."""
+    _in_project()
+    try:
+        from benchmarks.bench import Options, run  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"the benchmark needs {error.name}: run make bench, or pip install '.[serve,bench]'"
+        ) from None
+    chosen = Options(
+        concurrencies=[int(each) for each in concurrency.split(",")],
+        seconds=seconds,
+        rounds=rounds,
+        precisions=precision or ["auto"],
+        archives=archive or [],
+        weights=weights,
+        output=output,
+    )
+    run(replace(chosen, only=only.split(",")) if only else chosen)
 
 
 @app.command("check")
