@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ from cli.supervisor import until_signalled
 
 ROWS = ("ceiling", "direct", "api", "stock", "fastapi", "litserve")
 COMPARISONS = ("json", "large", "startup")
+PACKAGES = {
+    "stock": ["captum"],
+    "fastapi": ["fastapi", "python_multipart"],
+    "json": ["fastapi", "python_multipart"],
+    "litserve": ["litserve", "python_multipart"],
+}
+"""What of the bench extra is for which."""
 IMAGES = 8
 """Different pictures that are posted in turn."""
 INTERRUPTED = 130
@@ -53,6 +61,9 @@ def run(options: Options) -> None:
         raise CommandError(
             f"--only: there is no {', '.join(sorted(unknown))}; choose of {', '.join((*ROWS, *COMPARISONS))}"
         )
+    for name, packages in PACKAGES.items():
+        if missing := [each for each in packages if name in options.only and find_spec(each) is None]:
+            raise CommandError(f"{name} needs {', '.join(missing)}: run make bench, or pip install '.[serve,bench]'")
     if set(options.only) - {"ceiling", "startup"}:
         load.find_wrk()
     console = Console()

@@ -19,7 +19,7 @@ from cli.ports import LOOPBACK
 from cli.process_group import ProcessGroup, Program
 from cli.run_folder import RunFolder
 
-START = 180.0
+START = 120.0
 """Seconds until a server that does not answer is given up on."""
 STOP = 45.0
 TAIL = 5

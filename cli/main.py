@@ -113,12 +113,8 @@ def run_benchmark(
 ) -> None:
     """Measure the service beside its ceiling and its peers."""
     _in_project()
-    try:
-        from benchmarks.bench import Options, run  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            f"the benchmark needs {error.name}: run make bench, or pip install '.[serve,bench]'"
-        ) from None
+    from benchmarks.bench import Options, run  # noqa: PLC0415
+
     chosen = Options(
         concurrencies=[int(each) for each in concurrency.split(",")],
         seconds=seconds,

@@ -15,10 +15,10 @@ TOP_K = 5
 
 
 class Classifier:
-    """The archive unpacked in the folder `BENCHMARK_MODEL`."""
+    """The model of the archive unpacked in the folder `BENCHMARK_MODEL`."""
 
-    def __init__(self, threads: int) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self) -> None:
+        torch.set_num_threads(1)  # each peer has as many of these at work as there are cores
         folder = Path(os.environ["BENCHMARK_MODEL"])
         config = json.loads((folder / "model.json").read_text())
         self.labels: list[str] = config["labels"]

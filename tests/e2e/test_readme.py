@@ -2,7 +2,7 @@
 
 It happens in a copy of the checkout with ports of its own, in one shell, as if somebody followed along. Two commands
 start servers in the foreground; here they go to the background and are stopped, as Ctrl-C would, before the next one
-starts. `make test` would run this test again: it is only asked what it would do.
+starts. `make test` would run this test again, and `make bench` takes many minutes: both only say what they would do.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.e2e
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOREGROUND = ("make serve", "uvicorn api.app:create_app --factory")
 """The commands that end only with a signal, each a block of its own."""
-NOT_HERE = {"make test": "make -n test"}
+NOT_HERE = {"make test": "make -n test", "make bench": "make -n bench"}
 PASSWORD = "correct horse battery\n"
 """What a person would type where a command asks."""
 DONE = "--- the block is done ---"

@@ -1,0 +1,83 @@
+"""Medians, ratios, the table and the chart, from measurements made up here."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import chart, report
+from benchmarks.results import Cell, Measured, Row, figures
+
+
+def row(kind, precision, rates, p50=0.05, errors=0):
+    cells = {
+        concurrency: Cell([Measured(round(rate * 10), 10.0, p50, 2 * p50, errors)])
+        for concurrency, rate in zip((1, 8, 64), rates, strict=True)
+    }
+    return Row(kind, f"{kind} {precision}", precision, cells)
+
+
+ROWS = [
+    row("ceiling", "bf16", (25, 50, 50)),
+    row("direct", "bf16", (20, 40, 39), p50=0.050),
+    row("api", "bf16", (19, 39, 38), p50=0.052),
+    row("stock", None, (13, 2, 1)),
+    row("fastapi", None, (8, 15, 15), errors=3),
+]
+
+
+def test_a_cell_is_the_median_of_its_rounds_and_the_sum_of_their_errors():
+    rounds = [Measured(10, 1, 0.1, 0.3), Measured(30, 1, None, None, 2), Measured(20, 1, 0.2, 0.5, 1)]
+    cell = Cell(rounds)
+    assert (cell.rate, cell.p50, cell.p99, cell.errors) == (20, pytest.approx(0.15), pytest.approx(0.4), 3)
+    assert Cell([rounds[1]]).p50 is None
+
+
+def test_the_ratios_that_matter():
+    found = {figure.question: round(figure.value, 3) for figure in figures(ROWS)}
+    assert found == {
+        "TorchServe direct to the ceiling, bf16": 0.8,
+        "through the API to TorchServe direct, bf16": 0.975,
+        "what the API adds to the median at concurrency 1, bf16": 2.0,
+        "through the API to the best peer (fastapi None), bf16": 2.6,
+        "direct bf16 at concurrency 64 to 8": 0.975,
+        "api bf16 at concurrency 64 to 8": 0.974,
+    }
+
+
+def test_each_precision_has_its_own_ratios():
+    rows = [*ROWS, row("direct", "int8", (30, 60, 60)), row("api", "int8", (29, 57, 57))]
+    found = {figure.question: round(figure.value, 3) for figure in figures(rows)}
+    assert found["through the API to TorchServe direct, int8"] == 0.95
+    assert found["through the API to the best peer (fastapi None), int8"] == 3.8
+    assert found["through the API to TorchServe direct, bf16"] == 0.975
+
+
+def test_no_ratio_without_both_of_its_rows():
+    assert figures([ROWS[3]]) == []
+    assert [figure.question for figure in figures([ROWS[2]])] == ["api bf16 at concurrency 64 to 8"]
+
+
+def test_the_table():
+    text = report.markdown(ROWS[3:], [], [1, 8, 64]).splitlines()
+    assert text[0].count("|") == text[2].count("|") == 12
+    assert text[3] == "| fastapi None | 8.0 | 50 | 100 | 15.0 | 50 | 100 | 15.0 | 50 | 100 | 9 |"
+
+
+def test_a_dash_where_too_few_answers_came():
+    assert report.columns(Cell([Measured(3, 2, None, None)])) == ["1.5", "–", "–"]
+
+
+def test_the_file_has_every_round():
+    saved = json.loads(json.dumps(ROWS[4].cells[8].as_json()))
+    assert saved["rounds"] == [{"answered": 150, "seconds": 10.0, "p50": 0.05, "p99": 0.1, "errors": 3, "rate": 15.0}]
+    assert (saved["rate"], saved["errors"]) == (15.0, 3)
+
+
+def test_the_chart_shows_every_row_and_its_errors(tmp_path):
+    path = tmp_path / "chart.svg"
+    chart.draw(ROWS, [1, 8, 64], path, "a machine")
+    assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    shown = path.read_text()
+    for text in ("fastapi None", "15.0 (3 errors)", "concurrency 64", "a machine"):
+        assert text in shown, text

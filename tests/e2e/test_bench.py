@@ -1,0 +1,64 @@
+"""The benchmark on the real service; short, so its figures mean nothing."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="the load generator wrk is not installed")
+def test_it_measures_the_service_and_writes_what_it_found(model_store, tmp_path):
+    bench = [Path(sys.executable).with_name("ml-service"), "bench", "--only", "ceiling,direct,api,large"]
+    pace = ["--seconds", "1", "--rounds", "1", "--concurrency", "1,8"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    ran = subprocess.run(
+        [*bench, *pace, "--archive", model_store / "resnet50.mar", "--output", tmp_path / "results"],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (folder,) = (tmp_path / "results").iterdir()
+    found = json.loads((folder / "results.json").read_text())
+    assert [(row["kind"], row["precision"]) for row in found["rows"]] == [
+        ("ceiling", "fp32"),
+        ("direct", "fp32"),
+        ("api", "fp32"),
+    ]
+    for row in found["rows"]:
+        for cell in row["concurrency"].values():
+            assert cell["rate"] > 0
+            assert cell["errors"] == 0
+        assert row["label"] in ran.stdout
+        assert row["label"] in (folder / "throughput.svg").read_text()
+        assert row["label"] in (folder / "table.md").read_text()
+    large = found["comparisons"]["large"]
+    assert large["4032x3024"]["p50"] > large["800x600"]["p50"] > 0
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["memory"] > 1e9
+    assert found["archives"][0]["weights"] == "untrained"
+    assert found["load_generator"].startswith("wrk")
+    assert not list(tmp_path.glob("bench-*"))
+
+
+def test_an_unknown_row_is_one_line():
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("ml-service"), "bench", "--only", "api,triton"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("ml-service: --only: there is no triton; choose of ceiling, direct, api,")
+    assert ran.stderr.count("\n") == 1
