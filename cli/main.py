@@ -113,7 +113,8 @@ def run_benchmark(
 ) -> None:
     """Measure the service beside its ceiling and its peers."""
     _in_project()
-    from benchmarks.bench import Options, run  # noqa: PLC0415
+    from benchmarks.bench import run  # noqa: PLC0415
+    from benchmarks.options import Options  # noqa: PLC0415
 
     chosen = Options(
         concurrencies=[int(each) for each in concurrency.split(",")],

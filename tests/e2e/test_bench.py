@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="the load generator wrk is not installed")
 def test_it_measures_the_service_and_writes_what_it_found(model_store, tmp_path):
     bench = [Path(sys.executable).with_name("ml-service"), "bench", "--only", "ceiling,direct,api,large"]
-    pace = ["--seconds", "1", "--rounds", "1", "--concurrency", "1,8"]
+    pace = ["--seconds", "3", "--rounds", "1", "--concurrency", "1,4"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     ran = subprocess.run(
         [*bench, *pace, "--archive", model_store / "resnet50.mar", "--output", tmp_path / "results"],
