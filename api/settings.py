@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     # Only `ml-service serve` reads these.
     torchserve_port: Annotated[int, Field(ge=1, le=65533)] = 8080
     """Inference; management and metrics are the next two."""
+    model_workers: Annotated[int | None, Field(ge=1, le=256)] = None
+    """Processes that run the model. Default: one for each core, or each GPU."""
+    model_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads in each of them."""
     run_dir: Path = Path("run")
     model_store: Path = Path("model_store")
 

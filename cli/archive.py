@@ -18,16 +18,28 @@ from rich.console import Console
 
 import handlers
 from cli.download import sha256_of
-from cli.errors import ArchiveError
+from cli.errors import ArchiveError, CommandError
 
 if TYPE_CHECKING:
     from cli.weights import Weights
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 CONFIG = "model-config.yaml"
-EAGER_BATCH = 4
-"""Images that an uncompiled model takes at once; a compiled one takes one, and is as fast."""
 HANDLERS = Path(handlers.__file__).parent
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How many requests a worker takes at once, and for how many milliseconds the first waits for the others."""
+
+    size: int
+    delay: int
+
+
+ONE = Batch(1, 1)
+"""For a compiled model, which is as fast with one image as with many."""
+EAGER = Batch(4, 2)
+"""For the weights as they are."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +61,24 @@ def build(
     precision: Precision = "auto",
     untrained: bool = False,
     compiled: bool = True,
+    calibrate: Path | None = None,
+    batch: Batch | None = None,
 ) -> ArchiveDescription:
     """Build `target`, whose stem is the model's name; it is replaced only by a complete archive. Raises CommandError.
 
     `compiled` adds machine code for this CPU where there is a C++ compiler; the weights are there for other machines.
+    int8 exists only as such, with the ranges that the images in the folder `calibrate` need.
     The weights are those in the file `weights`; without one, torchvision's default, or untrained ones if so asked.
     """
+    if (precision == "int8") != (calibrate is not None):
+        raise CommandError("--precision int8 and --calibrate FOLDER, with a few hundred of your images, go together")
     console = Console(stderr=True)
     with console.status("Loading torch"):
         # Seconds of import: only a build pays for them.
+        from cli import compile as compiler  # noqa: PLC0415
         from cli import weights as sources  # noqa: PLC0415
+    if precision == "int8" and not (compiled and compiler.available()):
+        raise CommandError("--precision int8 needs a C++ compiler, such as g++, and a machine without a GPU")
     if weights is not None:
         with console.status(f"Reading {weights.name}"):
             found = sources.checkpoint(weights, arch, labels)
@@ -67,31 +87,46 @@ def build(
             found = sources.untrained(arch, labels)
     else:
         found = sources.pretrained(arch, labels)
+    if calibrate is not None:
+        return pack(found, target, precision, compiled=True, calibrate=calibrate, batch=batch)
     doing = f"Compiling the model and packing {target.name}" if compiled else f"Packing {target.name}"
     with console.status(doing):
-        return pack(found, target, precision, compiled=compiled)
+        return pack(found, target, precision, compiled=compiled, batch=batch)
 
 
 def pack(
-    weights: "Weights", target: Path, precision: Precision = "auto", *, compiled: bool = False
+    weights: "Weights",
+    target: Path,
+    precision: Precision = "auto",
+    *,
+    compiled: bool = False,
+    calibrate: Path | None = None,
+    batch: Batch | None = None,
 ) -> ArchiveDescription:
-    """Write `weights` and the handler to `target`. Raises ArchiveError."""
+    """Write `weights` and the handler to `target`. Raises CommandError."""
     import torch  # noqa: PLC0415
 
     from cli import compile as compiler  # noqa: PLC0415
+    from cli.quantize import calibration_images  # noqa: PLC0415
 
     model = model_json(weights, precision)
+    images = calibration_images(calibrate, model) if calibrate else []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
             model["compiled"] = None
             if compiled and compiler.available():
                 try:
-                    model["compiled"] = compiler.compile_model(weights.state_dict, model, Path(folder, "model.pt2"))
+                    package = Path(folder, "model.pt2")
+                    model["compiled"] = compiler.compile_model(weights.state_dict, model, package, images)
+                except CommandError:
+                    raise
                 except Exception as error:  # a compiler of any make and age: whatever it is, the weights still run
                     reason = next(iter(str(error).splitlines()), type(error).__name__)
+                    if model["precision"] == "int8":
+                        raise ArchiveError(f"the model could not be compiled to int8: {reason}") from error
                     Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
-            Path(folder, CONFIG).write_text(server_config(batch_size=1 if model["compiled"] else EAGER_BATCH), "utf-8")
+            Path(folder, CONFIG).write_text(server_config(batch or (ONE if model["compiled"] else EAGER)), "utf-8")
             torch.save(weights.state_dict, Path(folder, "weights.pt"))
             Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
             archive = run_archiver(Path(folder), target.stem)
@@ -102,9 +137,12 @@ def pack(
     return description
 
 
-def server_config(batch_size: int) -> str:
+def server_config(batch: Batch) -> str:
     """TorchServe's settings of the model, as they go into the archive."""
-    return re.sub("^batchSize: .*$", f"batchSize: {batch_size}", (HANDLERS / CONFIG).read_text("utf-8"), flags=re.M)
+    config = (HANDLERS / CONFIG).read_text("utf-8")
+    for name, value in (("batchSize", batch.size), ("maxBatchDelay", batch.delay)):
+        config = re.sub(f"^{name}: .*$", f"{name}: {value}", config, flags=re.M)
+    return config
 
 
 def run_archiver(folder: Path, name: str) -> Path:
@@ -165,9 +203,9 @@ def native_precision() -> Literal["fp32", "bf16"]:
     """bf16 where this machine computes in it (a GPU, or a CPU with bfloat16 instructions), fp32 elsewhere."""
     import torch  # noqa: PLC0415
 
-    abilities = torch.cpu.get_capabilities()
-    native = torch.cuda.is_available() or any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return "bf16" if native else "fp32"
+    from cli.compile import native_bf16  # noqa: PLC0415
+
+    return "bf16" if torch.cuda.is_available() or native_bf16() else "fp32"
 
 
 def report(archive: ArchiveDescription) -> None:
@@ -178,5 +216,11 @@ def report(archive: ArchiveDescription) -> None:
     console.print(f"{model['arch']}, {len(model['labels'])} classes, {model['weights']} weights, {model['precision']}")
     how = "compiled for this CPU" if model["compiled"] else "not compiled (no C++ compiler, or not asked for)"
     console.print(f"{how}; other machines run the weights as they are")
+    if model["compiled"] and (loss := model["compiled"].get("loss")):
+        same, off = loss["same_top_class"], loss["median_top_probability_difference"]
+        console.print(
+            f"Against fp32, on the {loss['images']} images of the calibration: the same top class for {same:.1%}, "
+            f"its probability off by {off:.3f} at the median"
+        )
     if model["warning"]:
         console.print(f"[bold yellow]Warning:[/] {model['warning']}")

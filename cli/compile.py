@@ -2,10 +2,15 @@
 
 AOTInductor turns the exported graph, preprocessing included, into a shared library for the CPU it runs on. Weights are
 frozen and shapes static, a batch of one: with a worker for each core, a CPU gains next to nothing from a larger batch.
+
+For int8 (`cli/quantize.py`) the graph is quantized on the person's own images first.
 """
 
+import contextlib
+import logging
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from cli import quantize
 from handlers.classifier import cpu_features
 
 COMPILERS = ("g++", "clang++", "c++")
 
 
-class Pipeline(nn.Module):
-    """The handler's arithmetic as one graph: uint8 pixels [1, crop, crop, 3] to probabilities, float32 [1, classes]."""
+class Logits(nn.Module):
+    """The handler's arithmetic before the softmax: uint8 pixels [1, crop, crop, 3] to [1, classes]."""
 
     mean: Tensor
     std: Tensor
@@ -35,7 +41,29 @@ class Pipeline(nn.Module):
         """What `Classifier.classify` does without a compiled copy."""
         scaled = pixels.permute(0, 3, 1, 2).float().div(255).sub(self.mean).div(self.std)
         logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
-        return logits.float().softmax(1)
+        return logits
+
+
+class Probabilities(nn.Module):
+    """The softmax of `logits` with an `offset` [classes] added: uint8 [1, crop, crop, 3] to float32 [1, classes]."""
+
+    offset: Tensor
+
+    def __init__(self, logits: nn.Module, offset: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+        self.register_buffer("offset", offset)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """What a worker runs."""
+        logits: Tensor = self.logits(pixels)
+        return (logits.float() + self.offset).softmax(1)
+
+
+def native_bf16() -> bool:
+    """Whether this CPU computes in bfloat16."""
+    abilities = torch.cpu.get_capabilities()
+    return any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def available() -> bool:
@@ -43,23 +71,60 @@ def available() -> bool:
     return any(shutil.which(name) for name in COMPILERS) and not torch.cuda.is_available()
 
 
-def compile_model(state: Mapping[str, Tensor], config: Mapping[str, Any], target: Path) -> dict[str, Any]:
-    """Writes the compiled model to `target` (.pt2); what a machine must have to run it.
+def compile_model(
+    state: Mapping[str, Tensor], config: Mapping[str, Any], target: Path, calibration: Sequence[Tensor] = ()
+) -> dict[str, Any]:
+    """Writes the compiled model to `target` (.pt2); what a machine must have to run it, and for int8 what it lost.
 
-    Takes half a minute or more on one core.
+    Takes half a minute or more on one core. `calibration` are images as `Logits` takes them; int8 needs them.
     """
+    model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
+    model.load_state_dict(state)
+    int8 = config["precision"] == "int8"
+    logits = Logits(quantize.own_activations(model) if int8 else model, config)
+    offset = torch.zeros(len(config["labels"]))
+    needs: dict[str, Any] = {"torch": torch.__version__, "cpu": sorted(cpu_features())}
+    with torch.no_grad(), _quiet():
+        if not int8:
+            package(Probabilities(logits, offset), config, target)
+            return needs
+        expected = [logits(pixels) for pixels in calibration]
+        quantized = quantize.quantize(logits, calibration)
+        # What int8 leaves is computed in bf16 where the CPU can.
+        with torch.autocast("cpu", torch.bfloat16, enabled=native_bf16()):
+            package(Probabilities(quantized, offset), config, target)
+            offset = quantize.correction(expected, run(target, calibration))
+            package(Probabilities(quantized, offset), config, target)
+        return {**needs, "loss": quantize.loss(expected, run(target, calibration))}
+
+
+def package(model: nn.Module, config: Mapping[str, Any], target: Path) -> None:
+    """Export and compile `model`, for as many threads as a worker has: one."""
+    crop = config["preprocessing"]["crop"]
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the code is compiled for as many threads as a worker has
+    torch.set_num_threads(1)
     try:
-        model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
-        model.load_state_dict(state)
-        crop = config["preprocessing"]["crop"]
-        pixels = torch.zeros(1, crop, crop, 3, dtype=torch.uint8)
-        with torch.no_grad():
-            program = torch.export.export(Pipeline(model, config), (pixels,))
-            torch._inductor.aoti_compile_and_package(
-                program, package_path=str(target), inductor_configs={"freezing": True}
-            )
+        program = torch.export.export(model, (torch.zeros(1, crop, crop, 3, dtype=torch.uint8),))
+        torch._inductor.aoti_compile_and_package(program, package_path=str(target), inductor_configs={"freezing": True})
     finally:
         torch.set_num_threads(threads)
-    return {"torch": torch.__version__, "cpu": sorted(cpu_features())}
+
+
+def run(compiled: Path, images: Sequence[Tensor]) -> list[Tensor]:
+    """The probabilities that a compiled model gives each image, float32 [1, classes]."""
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(compiled), "model", False, 1, -1)
+    return [loader.run([pixels])[0] for pixels in images]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the compiler's talk to its own developers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger = logging.getLogger("torch")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

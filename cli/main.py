@@ -42,16 +42,24 @@ def build_archive(
     labels: Annotated[Path | None, typer.Option(help="The class names: a line each, or JSON.")] = None,
     arch: Annotated[str, typer.Option(help="A classification model of torchvision.")] = "resnet50",
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 where the hardware has it.")
+        Literal["auto", "fp32", "bf16", "int8"], typer.Option(help="auto: bf16 where the hardware has it.")
     ] = "auto",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="For int8: a folder with a few hundred of your images.", exists=True, file_okay=False),
+    ] = None,
     untrained: Annotated[bool, typer.Option(help="Seeded weights that know nothing, to try the machinery.")] = False,
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Machine code for this CPU, where a C++ compiler is found.")
     ] = True,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Images a worker takes at once; 1 if compiled, else 4.")
+    ] = None,
+    batch_delay: Annotated[int, typer.Option(min=1, help="Milliseconds the first of a batch waits for others.")] = 2,
 ) -> None:
     """Build the archive that TorchServe serves: MODEL_STORE/MODEL_NAME.mar."""
     from api.settings import load_settings  # noqa: PLC0415
-    from cli.archive import build, report  # noqa: PLC0415
+    from cli.archive import Batch, build, report  # noqa: PLC0415
 
     settings = load_settings()
     target = settings.model_store / f"{settings.model_name}.mar"
@@ -64,6 +72,8 @@ def build_archive(
             precision=precision,
             untrained=untrained,
             compiled=compiled,
+            calibrate=calibrate,
+            batch=Batch(batch_size, batch_delay) if batch_size else None,
         )
     )
 

@@ -49,9 +49,13 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name.upper() not in ours and name != "TS_CONFIG_FILE"
     }
     port = settings.torchserve_port
+    # TorchServe's own default is a worker for each core or GPU.
+    workers = {"TS_DEFAULT_WORKERS_PER_MODEL": str(settings.model_workers)} if settings.model_workers else {}
     return {
         "JAVA_HOME": _java_home(),
         **inherited,
+        **workers,
+        "OMP_NUM_THREADS": str(settings.model_threads),
         "MAX_IMAGE_PIXELS": str(settings.max_image_pixels),
         "TMPDIR": str(folder.temporary),  # the pid file
         "TEMP": str(folder.temporary),  # the JVM's: sockets and unpacked archives

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.models import get_model
 
 if TYPE_CHECKING:
@@ -39,15 +40,16 @@ ELONGATED = 64
 class Classifier:
     """One worker's model. TorchServe calls `initialize` once, then `handle` for every batch."""
 
+    precision: str
+    """What it computes in, which for int8 without its machine code is fp32."""
+
     def initialize(self, context: Context) -> None:
         """Load what the archive holds onto the worker's device and run it once."""
         started = time.perf_counter()
         properties = context.system_properties
         model_dir, gpu = Path(properties["model_dir"]), properties.get("gpu_id")
-        self.config: dict[str, Any] = json.loads((model_dir / "model.json").read_bytes())
         self.name: str = context.model_name
-        self.max_pixels = int(os.environ.get("MAX_IMAGE_PIXELS", "50000000"))
-        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before ours, and with a warning first
+        self.configure(json.loads((model_dir / "model.json").read_bytes()))
         self.device = (
             torch.device("cuda", gpu) if gpu is not None and torch.cuda.is_available() else torch.device("cpu")
         )
@@ -57,7 +59,9 @@ class Classifier:
         scaling = self.config["preprocessing"]
         self.compiled, self.engine = self.load_compiled(model_dir / "model.pt2")
         if self.compiled is None:
-            self.dtype = torch.bfloat16 if self.config["precision"] == "bf16" else torch.float32
+            if self.precision == "int8":
+                self.precision = "fp32"
+            self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
             with torch.device("meta"):
                 model = get_model(self.config["arch"], weights=None, num_classes=len(self.config["labels"]))
             weights = torch.load(model_dir / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
@@ -69,6 +73,13 @@ class Classifier:
         about = ", ".join(f"{key} {value}" for key, value in self.describe().items())
         logging.info("ready in %.1f s: %s", time.perf_counter() - started, about)
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker logs several lines for every request
+
+    def configure(self, config: dict[str, Any]) -> None:
+        """Take over model.json: what images become before the model sees them."""
+        self.config = config
+        self.precision = config["precision"]
+        self.max_pixels = int(os.environ.get("MAX_IMAGE_PIXELS", "50000000"))
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before ours, and with a warning first
 
     def load_compiled(self, package: Path) -> tuple[Callable[[list[Tensor]], list[Tensor]] | None, str]:
         """The archive's compiled model, if this machine can run it, and what is run in words."""
@@ -117,14 +128,18 @@ class Classifier:
 
     def describe(self) -> dict[str, Any]:
         """What this worker runs: TorchServe asks on `GET /models/NAME?customized=true` of its management API."""
-        return {
+        described = {
             "name": self.name,
-            **{key: self.config[key] for key in ("arch", "weights", "weights_sha256", "precision")},
+            **{key: self.config[key] for key in ("arch", "weights", "weights_sha256")},
+            "precision": self.precision,
             "classes": len(self.config["labels"]),
             "device": str(self.device),
             "engine": self.engine,
             "warning": self.config["warning"],
         }
+        if self.compiled is not None and (loss := self.config["compiled"].get("loss")):
+            described["loss"] = loss
+        return described
 
     def decode(self, body: object) -> Tensor | int:
         """The centre of an image file as uint8 [crop, crop, 3], or the HTTP status that refuses it."""
@@ -136,17 +151,17 @@ class Classifier:
                 image: Image.Image = Image.open(io.BytesIO(body), formats=FORMATS)
                 if image.width * image.height > self.max_pixels:
                     return 413
-                if self.config["precision"] != "fp32":
+                if self.precision != "fp32":
                     self.reduce(image)
                 image.load()
                 with suppress(Exception):  # broken EXIF makes no broken image
                     ImageOps.exif_transpose(image, in_place=True)
-                image = self.crop(to_rgb(image))
+                image = to_rgb(image)
+                return self.crop(image) if self.precision == "fp32" else self.crop_quickly(image)
             except UnidentifiedImageError:
                 return 400
             except Exception:  # Pillow's decoders raise anything for a broken file: OSError, SyntaxError, struct.error…
                 return 422
-        return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
 
     def reduce(self, image: Image.Image) -> None:
         """Has a large JPEG decoded at a half, a quarter or an eighth, never under twice the size it is resized to.
@@ -157,7 +172,21 @@ class Classifier:
         if enough < 1:
             image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
 
-    def crop(self, image: Image.Image) -> Image.Image:
+    def crop_quickly(self, image: Image.Image) -> Tensor:
+        """What `crop` does, by torch's vectorized filter: off by one of 255 levels at most, in half the time."""
+        scaling = self.config["preprocessing"]
+        resize, crop = scaling["resize"], scaling["crop"]
+        short, long = min(image.size), max(image.size)
+        if resize * long > ELONGATED * crop * short:
+            return self.crop(image)
+        width, height = (int(resize * side / short) for side in image.size)
+        pixels = to_tensor(image).permute(2, 0, 1).unsqueeze(0)
+        resized = interpolate(pixels, (height, width), mode=scaling["interpolation"], antialias=True)
+        left, top = round((width - crop) / 2), round((height - crop) / 2)
+        # Machine code takes the bytes as they lie, whatever the strides say.
+        return resized[0, :, top : top + crop, left : left + crop].permute(1, 2, 0).contiguous()
+
+    def crop(self, image: Image.Image) -> Tensor:
         """The centre `crop` by `crop` pixels of an image whose short side is first resized to `resize`.
 
         Computes what `torchvision.transforms._presets.ImageClassification` does.
@@ -175,7 +204,7 @@ class Classifier:
         filter_ = Image.Resampling[scaling["interpolation"].upper()]
         resized = image.resize((x1 - x0, y1 - y0), filter_, box=(from_x, from_y, to_x, to_y))
         left, top = round((width - crop) / 2) - x0, round((height - crop) / 2) - y0
-        return resized.crop((left, top, left + crop, top + crop))
+        return to_tensor(resized.crop((left, top, left + crop, top + crop)))
 
     @torch.inference_mode()
     def classify(self, pixels: Tensor) -> Tensor:
@@ -234,12 +263,17 @@ def cpu_features() -> set[str]:
     return set()
 
 
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 [height, width, 3]."""
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB. Transparency is dropped, as torchvision's users do."""
     if image.mode.startswith("I;16"):
         # Pillow clips 16-bit samples at 255, which makes nearly all of them white: keep the high byte instead.
         image = image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def asked_top_k(row: dict[str, Any], headers: dict[str, Any]) -> object:

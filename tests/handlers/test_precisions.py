@@ -1,0 +1,124 @@
+"""bf16 and int8, as machine code, against fp32: what a person loses by them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from cli import archive, quantize
+from cli import compile as compiler
+from cli.errors import CommandError
+from cli.weights import Weights, untrained
+from handlers.classifier import Classifier
+from tests import images
+from tests.handlers.test_classifier import Context
+
+needs_compiler = pytest.mark.skipif(not compiler.available(), reason="compiling takes a C++ compiler")
+Loader = Callable[[str], Classifier]
+
+
+def photographs(first: int, count: int, folder: Path) -> Path:
+    """JPEGs of several sizes, other ones for every `first`."""
+    folder.mkdir()
+    for seed in range(first, first + count):
+        size = ((800, 600), (640, 480), (1920, 1080), (500, 375))[seed % 4]
+        (folder / f"{seed}.jpg").write_bytes(images.encode(images.picture(seed, *size), "JPEG", quality=90))
+    return folder
+
+
+def worker(weights: Weights, precision: archive.Precision, folder: Path, calibration: Path | None = None) -> Classifier:
+    """A handler of its own archive, compiled unless it is fp32."""
+    folder.mkdir()
+    model = archive.model_json(weights, precision)
+    pixels = quantize.calibration_images(calibration, model) if calibration else []
+    if precision != "fp32":
+        model["compiled"] = compiler.compile_model(weights.state_dict, model, folder / "model.pt2", pixels)
+    torch.save(weights.state_dict, folder / "weights.pt")
+    (folder / "model.json").write_text(json.dumps(model), "utf-8")
+    handler = Classifier()
+    handler.initialize(Context(folder))
+    assert handler.engine == ("eager" if precision == "fp32" else "compiled")
+    return handler
+
+
+def probabilities(handler: Classifier, folder: Path) -> Tensor:
+    """float32 [images, classes], in the order of their names."""
+    return torch.cat([handler.classify(handler.decode(f.read_bytes())[None]) for f in sorted(folder.iterdir())])
+
+
+def compared(exact: Tensor, rounded: Tensor) -> tuple[float, float]:
+    """The share of equal top classes, and the median difference of the top probability."""
+    same = (exact.argmax(1) == rounded.argmax(1)).float().mean().item()
+    return same, (exact.amax(1) - rounded.amax(1)).abs().median().item()
+
+
+@needs_compiler
+def test_int8_is_close_to_fp32_and_says_how_close(tmp_path: Path) -> None:
+    weights = untrained("resnet18")
+    calibration = photographs(5000, quantize.FEWEST_IMAGES, tmp_path / "calibration")
+    (calibration / "notes.txt").write_text("no image")
+    handler = worker(weights, "int8", tmp_path / "int8", calibration)
+    assert handler.describe()["precision"] == "int8"
+    loss = handler.describe()["loss"]
+    assert loss["images"] == quantize.FEWEST_IMAGES
+    assert loss["same_top_class"] >= 0.9
+    assert 0 < loss["median_top_probability_difference"] < 0.05
+    others = photographs(6000, 40, tmp_path / "others")
+    same, difference = compared(
+        probabilities(worker(weights, "fp32", tmp_path / "fp32"), others), probabilities(handler, others)
+    )
+    assert same >= 0.9
+    assert difference < 0.05
+    assert (tmp_path / "int8" / "model.pt2").stat().st_size < (tmp_path / "int8" / "weights.pt").stat().st_size / 2
+
+    model = json.loads((tmp_path / "int8" / "model.json").read_bytes())
+    model["compiled"]["cpu"].append("avx9000")
+    (tmp_path / "int8" / "model.json").write_text(json.dumps(model), "utf-8")
+    elsewhere = Classifier()
+    elsewhere.initialize(Context(tmp_path / "int8"))
+    assert elsewhere.describe()["precision"] == "fp32"
+    assert elsewhere.engine == "eager: compiled for a CPU with avx9000"
+    assert "loss" not in elsewhere.describe()
+
+
+def test_int8_takes_enough_images(tmp_path: Path) -> None:
+    folder = photographs(5000, 3, tmp_path / "few")
+    with pytest.raises(CommandError, match=r"3 images; int8 needs 32 or more"):
+        quantize.calibration_images(folder, archive.model_json(untrained("resnet18"), "int8"))
+
+
+@pytest.mark.parametrize("wrong", [{"precision": "int8"}, {"precision": "bf16", "calibrate": Path()}])
+def test_int8_and_its_images_go_together(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(CommandError, match="--calibrate FOLDER"):
+        archive.build(tmp_path / "model.mar", untrained=True, **wrong)
+
+
+def test_int8_does_not_go_uncompiled(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"needs a C\+\+ compiler"):
+        archive.build(tmp_path / "model.mar", untrained=True, precision="int8", calibrate=tmp_path, compiled=False)
+
+
+@pytest.mark.scale
+@needs_compiler
+def test_what_the_precisions_cost_on_500_images(tmp_path: Path) -> None:
+    """Against fp32 and full decoding: ResNet50, 500 images, and int8 calibrated on 200 others."""
+    weights = untrained("resnet50")
+    seen = photographs(0, 500, tmp_path / "seen")
+    exact = worker(weights, "fp32", tmp_path / "fp32")
+    expected = probabilities(exact, seen)
+    assert len(set(expected.argmax(1).tolist())) >= 50
+    exact.precision = "bf16"  # of the decoding alone: the model has been loaded
+    same, difference = compared(expected, probabilities(exact, seen))
+    print(f"reduced decoding: same top class {same:.1%}, top probability off by {difference:.4f} at the median")
+    assert same >= 0.99
+    assert difference <= 0.02
+    for precision, least in (("bf16", 0.99), ("int8", 0.98)):
+        calibration = photographs(10_000, 200, tmp_path / "calibration") if precision == "int8" else None
+        handler = worker(weights, precision, tmp_path / precision, calibration)
+        same, difference = compared(expected, probabilities(handler, seen))
+        print(f"{precision}: same top class {same:.1%}, top probability off by {difference:.4f} at the median")
+        assert same >= least
+        assert difference <= 0.02
