@@ -1,6 +1,6 @@
 """The composition root: the only place that knows how the parts fit together.
 
-Run it with `uvicorn api.app:create_app --factory`.
+Run it with `uvicorn api.app:create_app --factory --no-proxy-headers`.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from litestar.logging import LoggingConfig
 from api.database import database_config, prepare
 from api.errors import render
 from api.inference import ModelServer
+from api.login_limits import LoginLimits
 from api.pages import openapi_config, redoc
 from api.record import Recorder
 from api.recording import RecordMiddleware
@@ -26,6 +27,7 @@ from api.routes.health import live, ready
 from api.routes.history import delete_history, read_history
 from api.routes.stats import read_stats
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
+from api.throttle import Throttle
 
 CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
 
@@ -50,6 +52,8 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
         app.state.engine, app.state.recorder = engine, recorder
         app.state.model_server = ModelServer(client, settings)
+        app.state.throttle = Throttle(engine, settings.secret_key)
+        app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
         try:
             async with client, recorder.running():

@@ -9,7 +9,7 @@ from tests.api.conftest import ADMIN_TOKEN, sign_up
 
 def forged(settings, key=None, algorithm="HS256", **changes):
     now = datetime.now(UTC)
-    claims = {"sub": "1", "iat": now, "exp": now + timedelta(minutes=5), "jti": "x"} | changes
+    claims = {"sub": "1", "iat": now, "exp": now + timedelta(minutes=5), "jti": "x", "stamp": "x"} | changes
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, settings.secret_key if key is None else key, algorithm=algorithm)
 
