@@ -21,6 +21,7 @@ from api.pages import openapi_config, redoc
 from api.record import Recorder
 from api.recording import RecordMiddleware
 from api.request_id import add_request_id
+from api.response_headers import add_security_headers
 from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
@@ -78,14 +79,15 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
-        before_send=[add_request_id],
+        before_send=[add_request_id, add_security_headers],
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,
         cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
         logging_config=LoggingConfig(
             root={"level": settings.log_level, "handlers": ["queue_listener"]},
-            loggers={"httpx": {"level": "WARNING"}},
+            # httpx has a line for every call; aiosqlite's, in DEBUG, show what is written, password hashes too.
+            loggers={"httpx": {"level": "WARNING"}, "aiosqlite": {"level": "WARNING"}},
             log_exceptions="never",  # `render` logs the unforeseen ones, once
         ),
     )

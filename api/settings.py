@@ -6,7 +6,7 @@ list the same names; a test compares the three.
 
 import secrets
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -38,6 +38,13 @@ class Access(StrEnum):
 
 def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _networks(value: Any) -> Any:
+    try:
+        return [ip_network(part) for part in _split(value)]
+    except ValueError:
+        raise ValueError("addresses or networks such as 10.0.0.0/8, separated by commas") from None
 
 
 def _http_url(value: str) -> str:
@@ -74,7 +81,7 @@ class Settings(BaseSettings):
     """Sign-ins, and as many registrations, per client address; see `api/login_limits.py` for user names."""
     forward_rate: RateOrOff = None
     """Calls of `/forward` per user, or per client address without a token."""
-    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_split)] = []
+    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_networks)] = []
     """Whose `X-Forwarded-For` counts."""
 
     host: str = "127.0.0.1"

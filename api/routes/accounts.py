@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, post
-from litestar.datastructures import CacheControlHeader
 from litestar.params import JSONBody, URLEncodedBody
 
 from api import tokens
@@ -102,7 +101,6 @@ async def register(
     tags=["accounts"],
     summary="Sign in",
     response_description="A token for the `Authorization: Bearer` header.",
-    cache_control=CacheControlHeader(no_store=True),
     responses=errors({400: "username: missing", 401: "wrong username or password", 429: TooManyRequests.detail}),
 )
 async def token(

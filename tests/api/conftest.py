@@ -1,13 +1,15 @@
 """The app on a fresh, migrated database, with a stand-in for the network to the model server."""
 
 import asyncio
+import functools
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bcrypt
 import httpx
 import pytest
 import sqlalchemy
@@ -17,6 +19,7 @@ from alembic.config import Config
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
+from api import passwords
 from api.app import create_app
 from api.settings import Settings
 
@@ -89,6 +92,27 @@ def rows(settings: Settings) -> Callable[[], list[dict]]:
 
     yield read
     engine.dispose()
+
+
+@pytest.fixture
+def execute(settings: Settings) -> Iterator[Callable[[str], None]]:
+    """Runs a statement on the database, past the app."""
+    engine = sqlalchemy.create_engine(settings.database_url.replace("+aiosqlite", ""))
+
+    def run(statement: str) -> None:
+        with engine.begin() as database:
+            database.execute(sqlalchemy.text(statement))
+
+    yield run
+    engine.dispose()
+
+
+@pytest.fixture
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real ones of the least cost, for tests that make many and are not about their time."""
+    cheap = functools.partial(bcrypt.gensalt, 4)
+    monkeypatch.setattr(bcrypt, "gensalt", cheap)
+    monkeypatch.setattr(passwords, "_DUMMY_HASH", bcrypt.hashpw(b"x", cheap()))
 
 
 async def sign_up(client: AsyncTestClient, name: str, *, admin: bool = False) -> dict[str, str]:

@@ -17,7 +17,7 @@ START = 60.0
 
 @contextmanager
 def processes(settings: Settings, count: int, *options: str, **more: str) -> Iterator[list[str]]:
-    """Starts `count` of them with the settings and yields their addresses; what they log goes to `api-N.log` beside
+    """Starts `count` of them with the settings and yields their addresses; what they log goes to `api-PORT.log` beside
     the key file."""
     folder = settings.torchserve_key_file.parent
     environment = {
@@ -29,10 +29,10 @@ def processes(settings: Settings, count: int, *options: str, **more: str) -> Ite
     }
     started, addresses = [], []
     try:
-        for number in range(count):
+        for _ in range(count):
             port = free_ports(1)
             command = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--port", str(port)]
-            with (folder / f"api-{number}.log").open("wb") as log:
+            with (folder / f"api-{port}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(
                         [*command, "--no-proxy-headers", *options],

@@ -1,7 +1,6 @@
 """Rates: of sign-ins and registrations, of `/forward`, and over several processes."""
 
 import asyncio
-import functools
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
@@ -11,7 +10,6 @@ import pytest
 import sqlalchemy
 from litestar.testing import AsyncTestClient
 
-from api import passwords
 from api import throttle as throttle_module
 from api.app import create_app
 from api.database import database_config, prepare
@@ -21,16 +19,10 @@ from api.throttle import Limit, Throttle
 from tests.api.conftest import ADMIN_TOKEN, served, sign_up
 from tests.api.processes import processes
 
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
+
 PASSWORD = "correct horse"
 REFUSAL = {"detail": "too many requests, try again later"}
-
-
-@pytest.fixture(autouse=True)
-def cheap_hashes(monkeypatch):
-    """Real ones of the least cost: these tests make many, and count."""
-    cheap = functools.partial(bcrypt.gensalt, 4)
-    monkeypatch.setattr(bcrypt, "gensalt", cheap)
-    monkeypatch.setattr(passwords, "_DUMMY_HASH", bcrypt.hashpw(b"x", cheap()))
 
 
 @pytest.fixture
