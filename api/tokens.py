@@ -47,7 +47,7 @@ def subject_of(token: str, settings: Settings) -> Subject:
             algorithms=[settings.jwt_algorithm],
             options={"require": ["sub", "stamp", "iat", "exp", "jti"]},
         )
-    except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
+    except jwt.PyJWTError:
         raise Unauthorized("invalid or expired token") from None
     sub, stamp = claims["sub"], claims["stamp"]
     if not (sub.isascii() and sub.isdecimal() and len(sub) <= MAX_DIGITS and isinstance(stamp, str)):

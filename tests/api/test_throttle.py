@@ -1,7 +1,8 @@
 """Rates: of sign-ins and registrations, of `/forward`, and over several processes."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from ipaddress import ip_network
 
 import bcrypt
@@ -85,6 +86,15 @@ async def test_calls_at_once_are_counted_one_by_one(throttle):
     limit = Limit("k", Rate.parse("10/hour"))
     outcomes = await asyncio.gather(*(allowed(throttle, limit) for _ in range(40)))
     assert sorted(outcome is True for outcome in outcomes) == [False] * 30 + [True] * 10
+
+
+async def test_a_refused_call_waits_for_no_writer(throttle, settings):
+    limit = Limit("k", Rate.parse("1/hour"))
+    assert await allowed(throttle, limit) is True
+    with closing(sqlite3.connect(settings.database_url.partition("///")[2], isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(1):
+            assert await allowed(throttle, limit) == 3600
 
 
 async def test_rows_of_the_past_are_pruned_and_others_stay(throttle, clock, stored, monkeypatch):
