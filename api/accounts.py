@@ -1,12 +1,13 @@
-"""Users: making one, checking a password. The rule about the first administrator lives here."""
+"""Users: making one, checking a password, voiding tokens. The rule about the first administrator lives here."""
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.errors import BadRequest, Forbidden
-from api.models import User
+from api.models import User, new_token_stamp
 from api.passwords import hash_password, problem_with, verify_password
+from api.tokens import Subject
 
 MAX_USERNAME = 150
 
@@ -57,12 +58,36 @@ async def _administrator_exists(engine: AsyncEngine) -> bool:
         return bool(await database.scalar(select(func.count()).select_from(User).where(User.is_admin)))
 
 
-async def user_id_by_password(engine: AsyncEngine, username: str, password: str) -> int | None:
-    """The id of the user with this name and password; None, after the same time, whichever of them is wrong."""
+async def subject_by_password(engine: AsyncEngine, username: str, password: str) -> Subject | None:
+    """Whom a token for this name and password is for; None, after the same time, whichever of them is wrong."""
     row = None
     if "\0" not in username:  # PostgreSQL refuses NUL in a text
         async with engine.connect() as database:
-            query = select(User.id, User.password_hash).where(User.username == username)
+            # The stamp with the hash: a password reset in the meantime voids the token too.
+            query = select(User.id, User.password_hash, User.token_stamp).where(User.username == username)
             row = (await database.execute(query)).one_or_none()
     matches = await verify_password(password, row.password_hash if row else None)
-    return row.id if row and matches else None
+    return Subject(row.id, row.token_stamp) if row and matches else None
+
+
+async def revoke_tokens(engine: AsyncEngine, username: str) -> bool:
+    """Voids every token that the user has; False if there is no such user."""
+    return await _change(engine, username, token_stamp=new_token_stamp())
+
+
+async def reset_password(engine: AsyncEngine, username: str, password: str) -> bool:
+    """Gives the user another password and voids every token; False if there is no such user.
+
+    Raises:
+        BadRequest: the password cannot be taken.
+    """
+    if problem := problem_with(password):
+        raise BadRequest(problem)
+    password_hash = await hash_password(password)
+    return await _change(engine, username, password_hash=password_hash, token_stamp=new_token_stamp())
+
+
+async def _change(engine: AsyncEngine, username: str, **values: str) -> bool:
+    async with engine.begin() as database:
+        changed = await database.execute(update(User).where(User.username == username).values(**values))
+        return changed.rowcount == 1

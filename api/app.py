@@ -1,6 +1,6 @@
 """The composition root: the only place that knows how the parts fit together.
 
-Run it with `uvicorn api.app:create_app --factory`.
+Run it with `uvicorn api.app:create_app --factory --no-proxy-headers`.
 """
 
 import contextlib
@@ -16,16 +16,19 @@ from litestar.logging import LoggingConfig
 from api.database import database_config, prepare
 from api.errors import render
 from api.inference import ModelServer
+from api.login_limits import LoginLimits
 from api.pages import openapi_config, redoc
 from api.record import Recorder
 from api.recording import RecordMiddleware
 from api.request_id import add_request_id
+from api.response_headers import add_security_headers
 from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
 from api.routes.history import delete_history, read_history
 from api.routes.stats import read_stats
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
+from api.throttle import Throttle
 
 CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
 
@@ -50,6 +53,8 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
         app.state.engine, app.state.recorder = engine, recorder
         app.state.model_server = ModelServer(client, settings)
+        app.state.throttle = Throttle(engine, settings.secret_key)
+        app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
         try:
             async with client, recorder.running():
@@ -74,14 +79,15 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
-        before_send=[add_request_id],
+        before_send=[add_request_id, add_security_headers],
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,
         cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
         logging_config=LoggingConfig(
             root={"level": settings.log_level, "handlers": ["queue_listener"]},
-            loggers={"httpx": {"level": "WARNING"}},
+            # httpx has a line for every call; aiosqlite's, in DEBUG, show what is written, password hashes too.
+            loggers={"httpx": {"level": "WARNING"}, "aiosqlite": {"level": "WARNING"}},
             log_exceptions="never",  # `render` logs the unforeseen ones, once
         ),
     )

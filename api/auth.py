@@ -37,16 +37,16 @@ def is_admin_token(token: str, settings: Settings) -> bool:
 
 
 async def signed_in_user(connection: Connection, token: str) -> User:
-    """The user of a JWT, read from the database, so that a deleted user or a lost role counts at once.
+    """The user of a JWT, read from the database, so that a deleted user, a lost role or a revocation counts at once.
 
     Raises:
-        Unauthorized: the token is invalid or its user no longer exists.
+        Unauthorized: the token is invalid or revoked, or its user no longer exists.
     """
-    user_id = tokens.user_id_of(token, connection.app.state.settings)
+    user_id, stamp = tokens.subject_of(token, connection.app.state.settings)
     engine: AsyncEngine = connection.app.state.engine
     async with engine.connect() as database:
         row = (await database.execute(select(User.__table__).where(User.id == user_id))).mappings().one_or_none()
-    if row is None:
+    if row is None or row["token_stamp"] != stamp:
         raise Unauthorized("invalid or expired token")
     return User(**row)
 

@@ -41,7 +41,8 @@ def database_config(url: str) -> SQLAlchemyAsyncConfig:
     """Engine, sessions and migrations for `url`, shared by the app, `alembic` and `litestar database`."""
     return SQLAlchemyAsyncConfig(
         connection_string=url,
-        engine_config=EngineConfig(pool_timeout=BUSY_TIMEOUT, pool_pre_ping=True),
+        # Errors go to the log, and a row's values (password hashes, what clients sent) do not belong there.
+        engine_config=EngineConfig(pool_timeout=BUSY_TIMEOUT, pool_pre_ping=True, hide_parameters=True),
         session_config=AsyncSessionConfig(expire_on_commit=False),
         alembic_config=AlembicAsyncConfig(script_config="alembic.ini", script_location="migrations"),
         set_default_exception_handler=False,

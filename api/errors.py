@@ -6,6 +6,7 @@ ServiceError
 ├── Forbidden           403  a valid credential that is not enough
 ├── CannotProcess       403  an image that the model cannot decode
 ├── TooLarge            413  over a limit on bytes or pixels
+├── TooManyRequests     429  over a rate; nothing was done
 ├── ClientLeft          499  nobody is there to read the answer; only the record sees it
 ├── Unavailable         503  try again later: the model server or the database
 └── TimedOut            504  the model server did not answer in time
@@ -73,6 +74,16 @@ class TooLarge(ServiceError):  # noqa: N818
 
     status = 413
     detail = "the request is too large"
+
+
+class TooManyRequests(ServiceError):  # noqa: N818
+    """429 with `Retry-After` in seconds."""
+
+    status = 429
+    detail = "too many requests, try again later"
+
+    def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_after)})
 
 
 class ClientLeft(ServiceError):  # noqa: N818

@@ -1,15 +1,21 @@
-"""The two tables. A change here wants a migration: `alembic revision --autogenerate`."""
+"""The three tables. A change here wants a migration: `alembic revision --autogenerate`."""
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
-from advanced_alchemy.base import BigIntBase
+from advanced_alchemy.base import BigIntBase, DefaultBase
 from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def new_token_stamp() -> str:
+    """A stamp that no token carries yet (32 characters)."""
+    return uuid4().hex
 
 
 class User(BigIntBase):
@@ -24,6 +30,9 @@ class User(BigIntBase):
     bootstrap: Mapped[bool | None] = mapped_column(unique=True, default=None)
     """True for the administrator made without a credential, else null: the second of two racing calls breaks the
     constraint."""
+    token_stamp: Mapped[str] = mapped_column(String(32), default=new_token_stamp, server_default="")
+    """What the user's tokens carry; a new one voids them all. Random and no counter: SQLite gives a deleted user's id
+    to the next one, whom the tokens of the former must not fit."""
     created_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True), default=_now)
 
 
@@ -51,3 +60,13 @@ class ForwardRequest(BigIntBase):
     error_message: Mapped[str | None] = mapped_column(Text)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime] = mapped_column(DateTimeUTC(timezone=True), default=_now)
+
+
+class Throttled(DefaultBase):
+    """Something that may not happen too often; see `api/throttle.py`."""
+
+    __tablename__ = "throttled"
+
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    until: Mapped[int] = mapped_column(BigInteger, index=True)
+    """Microseconds since 1970."""

@@ -6,6 +6,7 @@ list the same names; a test compares the three.
 
 import secrets
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +14,8 @@ from pydantic import BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationErr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from api.rate import Rate
 
 MIN_SECRET_BYTES = 32
 PLACEHOLDER = "change-in-production"
@@ -37,12 +40,20 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _networks(value: Any) -> Any:
+    try:
+        return [ip_network(part) for part in _split(value)]
+    except ValueError:
+        raise ValueError("addresses or networks such as 10.0.0.0/8, separated by commas") from None
+
+
 def _http_url(value: str) -> str:
     TypeAdapter(HttpUrl).validate_python(value)
     return value.rstrip("/")
 
 
 Url = Annotated[str, BeforeValidator(_http_url)]
+RateOrOff = Annotated[Rate | None, NoDecode, BeforeValidator(Rate.parse)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -52,11 +63,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
     environment: Environment = Environment.DEVELOPMENT
-    database_url: str = "sqlite+aiosqlite:///./ml_service.db"
+    database_url: Annotated[str, Field(repr=False)] = "sqlite+aiosqlite:///./ml_service.db"
 
-    secret_key: str = ""
+    secret_key: Annotated[str, Field(repr=False)] = ""
     """Signs the JWTs. Empty outside production: a random one for this process, so tokens end with it."""
-    admin_token: str = ""
+    admin_token: Annotated[str, Field(repr=False)] = ""
     """Static bearer token for operators. Empty outside production: nobody has it."""
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     jwt_expiration_minutes: Annotated[int, Field(gt=0, le=525_600)] = 30
@@ -65,6 +76,13 @@ class Settings(BaseSettings):
     registration: Access = Access.OPEN
     forward_auth: Literal["optional", "required"] = "optional"
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
+
+    login_rate: RateOrOff = Rate.parse("20/minute")
+    """Sign-ins, and as many registrations, per client address; see `api/login_limits.py` for user names."""
+    forward_rate: RateOrOff = None
+    """Calls of `/forward` per user, or per client address without a token."""
+    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_networks)] = []
+    """Whose `X-Forwarded-For` counts."""
 
     host: str = "127.0.0.1"
     port: Port = 8000

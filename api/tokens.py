@@ -1,6 +1,7 @@
 """JSON Web Tokens: who signed in, until when. What a user may do is read from the database at each use."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
 import jwt
@@ -8,15 +9,24 @@ import jwt
 from api.errors import Unauthorized
 from api.settings import Settings
 
-MAX_ID = 2**63 - 1
-"""The databases' widest integer."""
+MAX_DIGITS = 18
+"""Of an id; the databases' widest integer has 19."""
 
 
-def issue(user_id: int, settings: Settings) -> str:
-    """A signed token for the user, good for `JWT_EXPIRATION_MINUTES`."""
+class Subject(NamedTuple):
+    """Whose token it is."""
+
+    user_id: int
+    stamp: str
+    """The user's `token_stamp` when it was issued: the token is good as long as the user still has that one."""
+
+
+def issue(subject: Subject, settings: Settings) -> str:
+    """A signed token for the user, good for `JWT_EXPIRATION_MINUTES` or until the user's stamp changes."""
     now = datetime.now(UTC)
     claims = {
-        "sub": str(user_id),
+        "sub": str(subject.user_id),
+        "stamp": subject.stamp,
         "iat": now,
         "exp": now + timedelta(minutes=settings.jwt_expiration_minutes),
         "jti": uuid4().hex,
@@ -24,7 +34,7 @@ def issue(user_id: int, settings: Settings) -> str:
     return jwt.encode(claims, settings.secret_key, algorithm=settings.jwt_algorithm)
 
 
-def user_id_of(token: str, settings: Settings) -> int:
+def subject_of(token: str, settings: Settings) -> Subject:
     """The user that the token was issued to.
 
     Raises:
@@ -35,11 +45,11 @@ def user_id_of(token: str, settings: Settings) -> int:
             token,
             settings.secret_key,
             algorithms=[settings.jwt_algorithm],
-            options={"require": ["sub", "iat", "exp", "jti"]},
+            options={"require": ["sub", "stamp", "iat", "exp", "jti"]},
         )
-        user_id = int(claims["sub"])
-    except (jwt.PyJWTError, ValueError):
+    except jwt.PyJWTError:
         raise Unauthorized("invalid or expired token") from None
-    if not 0 < user_id <= MAX_ID:
+    sub, stamp = claims["sub"], claims["stamp"]
+    if not (sub.isascii() and sub.isdecimal() and len(sub) <= MAX_DIGITS and isinstance(stamp, str)):
         raise Unauthorized("invalid or expired token")
-    return user_id
+    return Subject(int(sub), stamp)

@@ -85,12 +85,30 @@ def create_administrator(name: Annotated[str, typer.Argument(help="The user name
     from cli.accounts import create_admin  # noqa: PLC0415
 
     settings = load_settings()
-    if sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    asyncio.run(create_admin(settings.database_url, name, password))
+    asyncio.run(create_admin(settings.database_url, name, _password()))
     typer.echo(f"{name} is an administrator.")
+
+
+@app.command("reset-password")
+def replace_password(name: Annotated[str, typer.Argument(help="The user name.")]) -> None:
+    """Give a user another password, and void every token; asks for it, or reads it from standard input."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.accounts import reset_password  # noqa: PLC0415
+
+    settings = load_settings()
+    asyncio.run(reset_password(settings.database_url, name, _password()))
+    typer.echo(f"{name} has a new password, and no token any more.")
+
+
+@app.command("revoke-tokens")
+def void_tokens(name: Annotated[str, typer.Argument(help="The user name.")]) -> None:
+    """Void every token of a user, who can sign in again."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.accounts import revoke_tokens  # noqa: PLC0415
+
+    settings = load_settings()
+    asyncio.run(revoke_tokens(settings.database_url, name))
+    typer.echo(f"{name} has no token any more.")
 
 
 @app.command("classify")
@@ -159,6 +177,13 @@ def clean() -> None:
     _in_project()
     for name in ("build", "dist", ".mypy_cache", ".pytest_cache", ".ruff_cache", "logs", "run/logs", "run/tmp"):
         shutil.rmtree(name, ignore_errors=True)
+
+
+def _password() -> str:
+    """Asked twice at a terminal, else a line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
 
 
 def _in_project() -> None:

@@ -80,6 +80,7 @@ class _Service:
             "TORCHSERVE_KEY_FILE": str(self.folder.keys),
         }
         uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"]
+        uvicorn += ["--no-proxy-headers"]  # TRUSTED_PROXIES says whom to believe
         address = ["--host", settings.host, "--port", str(settings.port)]
         return Program(
             name="API",

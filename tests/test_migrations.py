@@ -81,7 +81,7 @@ def test_the_sql_can_be_shown_without_a_database(project: Path) -> None:
     assert not (project / "ml_service.db").exists()
 
 
-def test_a_row_survives_the_upgrade(project: Path) -> None:
+def test_a_row_survives_the_upgrade_and_the_downgrade(project: Path) -> None:
     run(project, f"alembic upgrade {FIRST}")
     user = {
         "id": 7,
@@ -115,6 +115,12 @@ def test_a_row_survives_the_upgrade(project: Path) -> None:
         for table, row in (("users", user), ("forward_requests", call)):
             [found] = database.execute(f"SELECT * FROM {table}").fetchall()
             assert row.items() <= dict(found).items()
+    run(project, f"alembic downgrade {FIRST}")
+    with opened(project) as database:
+        database.row_factory = sqlite3.Row
+        for table, row in (("users", user), ("forward_requests", call)):
+            [found] = database.execute(f"SELECT * FROM {table}").fetchall()
+            assert dict(found) == row
 
 
 def test_litestars_command_migrates_the_same_database(project: Path) -> None:

@@ -45,7 +45,7 @@ def test_the_sample_is_valid_and_holds_the_defaults() -> None:
 
 def test_the_readme_tells_the_defaults() -> None:
     told = {name: default.strip("` ") for name, default in table().items() if default.startswith("`")}
-    assert told.keys() == NAMES - {"SECRET_KEY", "ADMIN_TOKEN", "CORS_ORIGINS", "MODEL_WORKERS"}
+    assert told.keys() == NAMES - {"SECRET_KEY", "ADMIN_TOKEN", "CORS_ORIGINS", "MODEL_WORKERS", "TRUSTED_PROXIES"}
     told["ADMIN_BOOTSTRAP"] = "open"
     defaults = Settings(_env_file=None, **{name.lower(): value for name, value in told.items()})
     assert defaults.model_dump(exclude={"secret_key"}) == Settings(_env_file=None).model_dump(exclude={"secret_key"})

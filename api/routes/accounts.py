@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, post
-from litestar.datastructures import CacheControlHeader
 from litestar.params import JSONBody, URLEncodedBody
 
 from api import tokens
-from api.accounts import create_user, user_id_by_password
+from api.accounts import create_user, subject_by_password
 from api.auth import may_administrate
-from api.errors import BadRequest, Forbidden, Unauthorized
+from api.client_address import client_address
+from api.errors import BadRequest, Forbidden, TooManyRequests, Unauthorized
+from api.login_limits import LoginLimits
 from api.openapi import errors
 from api.settings import Access, Settings
 
@@ -59,7 +60,12 @@ class AccessToken(msgspec.Struct):
     response_description="The new user.",
     security=[{}, {"bearer": []}, {"adminToken": []}],
     responses=errors(
-        {400: "username: already taken", 401: "invalid or expired token", 403: "only an administrator can make another"}
+        {
+            400: "username: already taken",
+            401: "invalid or expired token",
+            403: "only an administrator can make another",
+            429: TooManyRequests.detail,
+        }
     ),
 )
 async def register(
@@ -67,7 +73,8 @@ async def register(
     data: JSONBody[NewUser],
 ) -> RegisteredUser:
     """Make a user. `is_admin: true` takes `ADMIN_TOKEN` or an administrator's JWT, but for the very first administrator
-    while `ADMIN_BOOTSTRAP=open`. With `REGISTRATION=token` every registration takes one of the two."""
+    while `ADMIN_BOOTSTRAP=open`. With `REGISTRATION=token` every registration takes one of the two. Calls without
+    either are limited per client address and per user name."""
     try:
         data = msgspec.json.decode(await request.body(), type=NewUser)
     except msgspec.ValidationError as error:  # Litestar is lenient: it takes "true" and 1 for a bool
@@ -79,6 +86,9 @@ async def register(
     bootstrap = data.is_admin and not privileged
     if bootstrap and settings.admin_bootstrap is Access.TOKEN:
         raise Forbidden("only an administrator can make another")
+    if not privileged:
+        limits: LoginLimits = request.app.state.login_limits
+        await limits.registering(client_address(request, settings.trusted_proxies), data.username)
     user = await create_user(
         request.app.state.engine, data.username, data.password, is_admin=data.is_admin, bootstrap=bootstrap
     )
@@ -91,16 +101,19 @@ async def register(
     tags=["accounts"],
     summary="Sign in",
     response_description="A token for the `Authorization: Bearer` header.",
-    cache_control=CacheControlHeader(no_store=True),
-    responses=errors({400: "username: missing", 401: "wrong username or password"}),
+    responses=errors({400: "username: missing", 401: "wrong username or password", 429: TooManyRequests.detail}),
 )
 async def token(
     request: Request[Any, Any, Any],
     data: URLEncodedBody[Credentials],
 ) -> AccessToken:
-    """A JWT for a username and password. A wrong name and a wrong password get the same answer, as slowly."""
+    """A JWT for a username and password. A wrong name and a wrong password get the same answer, as slowly. Calls are
+    limited per client address, wrong passwords also per user name."""
     settings: Settings = request.app.state.settings
-    user_id = await user_id_by_password(request.app.state.engine, data.username, data.password)
-    if user_id is None:
+    limits: LoginLimits = request.app.state.login_limits
+    attempt = await limits.signing_in(client_address(request, settings.trusted_proxies), data.username)
+    subject = await subject_by_password(request.app.state.engine, data.username, data.password)
+    if subject is None:
         raise Unauthorized("wrong username or password")
-    return AccessToken(tokens.issue(user_id, settings), "bearer", settings.jwt_expiration_minutes * 60)
+    await limits.signed_in(attempt)
+    return AccessToken(tokens.issue(subject, settings), "bearer", settings.jwt_expiration_minutes * 60)

@@ -8,12 +8,14 @@ from litestar.enums import MediaType
 
 from api import body, images
 from api.auth import bearer, signed_in_user
-from api.errors import BadRequest, ClientLeft, Unauthorized, as_service_error
+from api.client_address import client_address
+from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, as_service_error
 from api.inference import ModelServer
 from api.openapi import ForwardOperation, errors
 from api.record import Call
 from api.request_id import request_id
 from api.settings import Settings
+from api.throttle import Limit, Throttle
 
 MAX_TOP_K = 1000
 
@@ -36,6 +38,18 @@ async def _attach_user(request: Request[Any, Any, Any], call: Call, settings: Se
         raise Unauthorized
 
 
+async def _check_rate(request: Request[Any, Any, Any], call: Call, settings: Settings) -> None:
+    """Users are counted wherever they call from, calls without a token by the client's address."""
+    if settings.forward_rate is None:
+        return
+    throttle: Throttle = request.app.state.throttle
+    if call.user_id is None:
+        key = throttle.key("forward", "address", client_address(request, settings.trusted_proxies))
+    else:
+        key = throttle.key("forward", "user", str(call.user_id))
+    await throttle.take(Limit(key, settings.forward_rate))
+
+
 async def _predict(request: Request[Any, Any, Any], image: bytes, top_k: int) -> bytes:
     """The model's answer, unless the client leaves first."""
     server: ModelServer = request.app.state.model_server
@@ -55,6 +69,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call) -> bytes:
     """The answer's `result` as JSON text."""
     settings: Settings = request.app.state.settings
     await _attach_user(request, call, settings)
+    await _check_rate(request, call, settings)
     top_k = _top_k(request)
     content = await body.read(request, settings.max_body_bytes)
     given = body.parse(content, request.headers.get("content-type", ""))
@@ -80,6 +95,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call) -> bytes:
             401: "invalid or expired token",
             403: "модель не смогла обработать данные",
             413: "the body is over 10485760 bytes",
+            429: TooManyRequests.detail,
             503: "the model server cannot take the request, try again later",
             504: "the model server did not answer in time",
         }

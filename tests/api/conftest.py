@@ -1,13 +1,15 @@
 """The app on a fresh, migrated database, with a stand-in for the network to the model server."""
 
 import asyncio
+import functools
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bcrypt
 import httpx
 import pytest
 import sqlalchemy
@@ -17,6 +19,7 @@ from alembic.config import Config
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
+from api import passwords
 from api.app import create_app
 from api.settings import Settings
 
@@ -91,6 +94,27 @@ def rows(settings: Settings) -> Callable[[], list[dict]]:
     engine.dispose()
 
 
+@pytest.fixture
+def execute(settings: Settings) -> Iterator[Callable[[str], None]]:
+    """Runs a statement on the database, past the app."""
+    engine = sqlalchemy.create_engine(settings.database_url.replace("+aiosqlite", ""))
+
+    def run(statement: str) -> None:
+        with engine.begin() as database:
+            database.execute(sqlalchemy.text(statement))
+
+    yield run
+    engine.dispose()
+
+
+@pytest.fixture
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real ones of the least cost, for tests that make many and are not about their time."""
+    cheap = functools.partial(bcrypt.gensalt, 4)
+    monkeypatch.setattr(bcrypt, "gensalt", cheap)
+    monkeypatch.setattr(passwords, "_DUMMY_HASH", bcrypt.hashpw(b"x", cheap()))
+
+
 async def sign_up(client: AsyncTestClient, name: str, *, admin: bool = False) -> dict[str, str]:
     """Registers a user and returns the headers of a signed-in call."""
     password = "correct horse"
@@ -114,7 +138,8 @@ async def admin(client: AsyncTestClient) -> dict[str, str]:
 @asynccontextmanager
 async def served(app):
     """The app in a real uvicorn; yields its port. Litestar's test client answers one call after the other."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False)
+    server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from api.rate import Rate
 from api.settings import Access, Settings, load_settings
 
 LONG = "0123456789abcdef" * 3
@@ -34,6 +35,15 @@ def test_defaults():
         ("torchserve_url", "ftp://x"),
         ("forward_auth", "maybe"),
         ("model_name", "../x"),
+        ("login_rate", "10"),
+        ("login_rate", "0/minute"),
+        ("login_rate", "10/fortnight"),
+        ("login_rate", "-1/minute"),
+        ("forward_rate", "1.5/second"),
+        ("forward_rate", "10 / minute\n"),
+        ("trusted_proxies", "*"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", "127.0.0.1, proxy.test"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_setting(monkeypatch, name, value):
@@ -62,6 +72,21 @@ def test_production_closes_the_bootstrap():
 def test_origins_are_split_at_commas(monkeypatch):
     monkeypatch.setenv("CORS_ORIGINS", "http://a.test, http://b.test")
     assert Settings(_env_file=None).cors_origins == ["http://a.test", "http://b.test"]
+
+
+def test_rates_and_proxies_are_read(monkeypatch):
+    monkeypatch.setenv("LOGIN_RATE", "off")
+    monkeypatch.setenv("FORWARD_RATE", "90/hour")
+    monkeypatch.setenv("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,fd00::/8")
+    made = settings()
+    assert made.login_rate is None
+    assert made.forward_rate == Rate(90, 3600 * 10**6)
+    assert [str(network) for network in made.trusted_proxies] == ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]
+
+
+def test_settings_that_are_shown_show_no_secret():
+    made = settings(secret_key=LONG, admin_token=LONG, database_url=f"postgresql+psycopg://user:{LONG}@db/x")
+    assert LONG not in f"{made} {made!r}"
 
 
 def test_uvicorn_stops_with_that_line(tmp_path):

@@ -30,7 +30,7 @@ from tests.images import encode, picture
 pytestmark = pytest.mark.e2e
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FOREGROUND = ("make serve", "uvicorn api.app:create_app --factory")
+FOREGROUND = ("make serve", "uvicorn api.app:create_app --factory --no-proxy-headers")
 """The commands that end only with a signal, each a block of its own."""
 NOT_HERE = {"make test": "make -n test", "make bench": "make -n bench"}
 PASSWORD = "correct horse battery\n"

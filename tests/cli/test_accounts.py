@@ -1,0 +1,71 @@
+"""The commands on users, as an operator gives them."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from tests.api.conftest import migrated
+
+__all__ = ["migrated"]  # a fixture of that package
+
+
+@pytest.fixture
+def told(tmp_path: Path, migrated: Path):
+    """Runs `ml-service` with a line to read; its exit code and all that it said."""
+    shutil.copy(migrated, tmp_path / "ml_service.db")
+
+    def run(*arguments: str, typed: str = "") -> tuple[int, str]:
+        ran = subprocess.run(
+            [Path(sys.executable).with_name("ml-service"), *arguments],
+            env={"PATH": "", "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return ran.returncode, ran.stdout + ran.stderr
+
+    return run
+
+
+def user(folder: Path) -> tuple[bytes, str]:
+    """Hash and stamp of the only user."""
+    with closing(sqlite3.connect(folder / "ml_service.db")) as database:
+        [(password_hash, stamp)] = database.execute("SELECT password_hash, token_stamp FROM users").fetchall()
+    return password_hash.encode(), stamp
+
+
+def test_a_password_is_reset_and_tokens_are_revoked(told, tmp_path: Path) -> None:
+    assert told("create-admin", "ada", typed="correct horse\n") == (0, "ada is an administrator.\n")
+    _, first = user(tmp_path)
+    code, said = told("reset-password", "ada", typed="battery staple\n")
+    assert (code, said) == (0, "ada has a new password, and no token any more.\n")
+    password_hash, second = user(tmp_path)
+    assert bcrypt.checkpw(b"battery staple", password_hash)
+    assert told("revoke-tokens", "ada") == (0, "ada has no token any more.\n")
+    same, third = user(tmp_path)
+    assert same == password_hash
+    assert len({first, second, third}) == 3
+
+
+def test_what_cannot_be_done_is_one_line_and_changes_nothing(told, tmp_path: Path) -> None:
+    told("create-admin", "ada", typed="correct horse\n")
+    before = user(tmp_path)
+    assert told("revoke-tokens", "bob") == (1, "ml-service: there is no user bob\n")
+    assert told("reset-password", "bob", typed="battery staple\n") == (1, "ml-service: there is no user bob\n")
+    code, said = told("reset-password", "ada", typed="short\n")
+    assert (code, said) == (1, "ml-service: password: at least 8 characters\n")
+    assert user(tmp_path) == before
+    (tmp_path / "ml_service.db").unlink()
+    code, said = told("revoke-tokens", "ada")
+    assert code == 1
+    assert said.startswith("ml-service: DATABASE_URL: ")
+    assert said.count("\n") == 1

@@ -1,0 +1,41 @@
+"""How the supervisor starts the API."""
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from api.settings import Settings
+from cli.run_folder import RunFolder
+from cli.serve import _Service
+from tests.api.conftest import migrated
+from tests.e2e.conftest import free_ports
+
+__all__ = ["migrated"]  # a fixture of that package
+
+
+def test_the_api_believes_no_forwarded_address_of_its_own_machine(tmp_path: Path, migrated: Path) -> None:
+    shutil.copy(migrated, tmp_path / "service.db")
+    url = f"sqlite+aiosqlite:///{tmp_path}/service.db"
+    settings = Settings(_env_file=None, port=free_ports(1), database_url=url)
+    program = _Service(settings, RunFolder(tmp_path / "run")).api(tmp_path)
+    limits = {"DATABASE_URL": url, "LOGIN_RATE": "1/hour"}
+    process = subprocess.Popen(program.command, env={**program.environment, **limits}, cwd=program.directory)
+    try:
+        codes = []
+        deadline = time.monotonic() + 60
+        while len(codes) < 2 and time.monotonic() < deadline and process.poll() is None:
+            headers = {"X-Forwarded-For": f"192.0.2.{len(codes)}"}
+            form = {"username": os.urandom(8).hex(), "password": "wrong horse"}
+            with suppress(httpx.ConnectError):
+                answer = httpx.post(f"http://127.0.0.1:{settings.port}/token", data=form, headers=headers, timeout=30)
+                codes.append(answer.status_code)
+            time.sleep(0.1)
+        assert codes == [401, 429]
+    finally:
+        process.terminate()
+        process.wait(30)
