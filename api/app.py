@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         engine = prepare(database.get_engine())
-        recorder = Recorder(engine)
+        recorder = Recorder(engine, best_effort=settings.history_mode == "best_effort")
         # No proxy from the environment: the model server is on loopback.
         client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
         app.state.engine, app.state.recorder = engine, recorder

@@ -9,7 +9,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Unavailable
-from api.record import Call, Recorder
+from api.record import Call, NotRecorded, Recorder
 from api.request_id import request_id
 
 DRAIN_SECONDS = 2.0
@@ -47,7 +47,7 @@ class RecordMiddleware(ASGIMiddleware):
                 answered = True
                 try:
                     await _commit(scope, call, message["status"])
-                except Exception:  # logged by the writer
+                except NotRecorded:  # logged by the writer
                     replaced = True
                     await _refuse(send)
             if not replaced:
@@ -82,7 +82,7 @@ def _recorder(scope: Scope) -> Recorder:
 
 
 async def _commit(scope: Scope, call: Call, status: int) -> None:
-    await _recorder(scope).submit(call.row(status, request_id(scope)))
+    await _recorder(scope).record(call.row(status, request_id(scope)))
 
 
 async def _refuse(send: Send) -> None:

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """`open`: the first administrator needs no credential. Default: open, in production token."""
     registration: Access = Access.OPEN
     forward_auth: Literal["optional", "required"] = "optional"
+    history_mode: Literal["strict", "best_effort"] = "strict"
+    """`best_effort`: a call whose row cannot be written is answered all the same, and the loss logged."""
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
 
     host: str = "127.0.0.1"
