@@ -13,6 +13,7 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.logging import LoggingConfig
 
+from api.admission import Admission, Memory
 from api.database import database_config, prepare
 from api.errors import render
 from api.inference import ModelServer
@@ -49,10 +50,12 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         # No proxy from the environment: the model server is on loopback.
         client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
         app.state.engine, app.state.recorder = engine, recorder
-        app.state.model_server = ModelServer(client, settings)
+        model_server, admission = ModelServer(client, settings), Admission(settings.max_image_calls)
+        app.state.model_server, app.state.admission = model_server, admission
+        app.state.memory = Memory(settings.max_buffered_bytes)
         _warn_of_weak_secrets(settings)
         try:
-            async with client, recorder.running():
+            async with client, model_server.circuit.running(), recorder.running(), admission.open():
                 yield
         finally:
             await engine.dispose()

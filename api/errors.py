@@ -5,6 +5,7 @@ ServiceError
 ├── Unauthorized        401  no valid credential
 ├── Forbidden           403  a valid credential that is not enough
 ├── CannotProcess       403  an image that the model cannot decode
+├── TooSlow             408  the body did not come in time
 ├── TooLarge            413  over a limit on bytes or pixels
 ├── ClientLeft          499  nobody is there to read the answer; only the record sees it
 ├── Unavailable         503  try again later: the model server or the database
@@ -66,6 +67,16 @@ class CannotProcess(ServiceError):  # noqa: N818
 
     status = 403
     detail = "модель не смогла обработать данные"
+
+
+class TooSlow(ServiceError):  # noqa: N818
+    """408; the rest of the body may still come, so the connection closes."""
+
+    status = 408
+    detail = "the body did not come in time"
+
+    def __init__(self) -> None:
+        super().__init__(None, {"Connection": "close"})
 
 
 class TooLarge(ServiceError):  # noqa: N818

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     port: Port = 8000
     max_body_bytes: Annotated[int, Field(gt=0)] = 10 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(gt=0)] = 50_000_000
+    max_image_calls: Annotated[int, Field(gt=0)] = 64
+    """Of this process, waiting or in work; all processes together should stay under TorchServe's `job_queue_size`."""
+    max_buffered_bytes: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
+    """Of this process: the bodies of all calls that are in work."""
+    body_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """How long a body may take to come."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     torchserve_url: Url = "http://127.0.0.1:8080"
