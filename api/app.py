@@ -15,6 +15,7 @@ from litestar.logging import LoggingConfig
 
 from api.admission import Admission, Memory
 from api.database import database_config, prepare
+from api.draining import Draining
 from api.errors import render
 from api.inference import ModelServer
 from api.pages import openapi_config, redoc
@@ -52,11 +53,12 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         app.state.engine, app.state.recorder = engine, recorder
         model_server, admission = ModelServer(client, settings), Admission(settings.max_image_calls)
         app.state.model_server, app.state.admission = model_server, admission
-        app.state.memory = Memory(settings.max_buffered_bytes)
+        app.state.memory, app.state.draining = Memory(settings.max_buffered_bytes), Draining()
         _warn_of_weak_secrets(settings)
         try:
             async with client, model_server.circuit.running(), recorder.running(), admission.open():
-                yield
+                with app.state.draining.on_sigterm(settings.shutdown_delay):
+                    yield
         finally:
             await engine.dispose()
 

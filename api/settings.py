@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     """Of this process: the bodies of all calls that are in work."""
     body_timeout: Annotated[float, Field(gt=0)] = 60.0
     """How long a body may take to come."""
+    shutdown_delay: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """From SIGTERM, with readiness at 503, to closing the port."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     torchserve_url: Url = "http://127.0.0.1:8080"

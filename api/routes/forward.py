@@ -10,7 +10,7 @@ from litestar.enums import MediaType
 from api import body, images
 from api.admission import Admission, Memory
 from api.auth import bearer, signed_in_user
-from api.errors import BadRequest, ClientLeft, Unauthorized, as_service_error
+from api.errors import BadRequest, ClientLeft, Unauthorized, Unavailable, as_service_error
 from api.inference import ModelServer
 from api.openapi import ForwardOperation, errors
 from api.record import Call
@@ -67,6 +67,8 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     """The answer's `result` as JSON text."""
     state = request.app.state
     settings: Settings = state.settings
+    if state.draining.begun:
+        raise Unavailable("the service is stopping, try again later", headers={"Connection": "close"})
     await _attach_user(request, call, settings)
     top_k = _top_k(request)
     memory: Memory = state.memory
