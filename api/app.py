@@ -15,6 +15,7 @@ from litestar.logging import LoggingConfig
 
 from api.admission import Admission, Memory
 from api.database import database_config, prepare
+from api.deadline import BodyDeadline
 from api.draining import Draining
 from api.errors import render
 from api.inference import ModelServer
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
+        middleware=[BodyDeadline(settings.body_timeout)],
         before_send=[add_request_id],
         exception_handlers={Exception: render},
         openapi_config=openapi_config,

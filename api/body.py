@@ -1,6 +1,5 @@
 """The body of `/forward`: bytes → fields → exactly one of an image or JSON text."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import msgspec
 from litestar import Request
 from multipart import MultipartError, PushMultipartParser, parse_options_header
 
-from api.errors import BadRequest, ClientLeft, TooLarge, TooSlow
+from api.errors import BadRequest, ClientLeft, TooLarge
 
 MAX_FIELDS = 100
 """Parts or fields in one form; the contract knows two."""
@@ -40,12 +39,11 @@ async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
             return
 
 
-async def read(request: Request[Any, Any, Any], max_bytes: int, seconds: float, take: Callable[[int], None]) -> bytes:
+async def read(request: Request[Any, Any, Any], max_bytes: int, take: Callable[[int], None]) -> bytes:
     """The whole body; `take` is asked for the memory of every part of it.
 
     Raises:
         TooLarge: more than `max_bytes`, by its Content-Length or as it comes.
-        TooSlow: it was not complete after `seconds`.
         ClientLeft: the connection closed before the body was complete.
     """
     too_large = TooLarge(f"the body is over {max_bytes} bytes")
@@ -53,15 +51,11 @@ async def read(request: Request[Any, Any, Any], max_bytes: int, seconds: float, 
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
     body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in _chunks(request):
-                body += chunk
-                if len(body) > max_bytes:
-                    raise too_large
-                take(len(chunk))
-    except TimeoutError:
-        raise TooSlow from None
+    async for chunk in _chunks(request):
+        body += chunk
+        if len(body) > max_bytes:
+            raise too_large
+        take(len(chunk))
     return bytes(body)
 
 

@@ -18,7 +18,7 @@ import logging
 from typing import Any, ClassVar
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -127,6 +127,8 @@ def as_service_error(error: Exception) -> ServiceError:
         answer = ServiceError(_message(error), dict(error.headers or {}))
         answer.status = error.status_code  # type: ignore[misc]  # Litestar's own: 404, 405, 413 ...
         return answer
+    if isinstance(error, InternalServerException) and error.detail == "client disconnected prematurely":
+        return ClientLeft()  # Litestar calls that an error of its own
     if isinstance(error, RecursionError):  # the parser gives up on JSON that is nested too deeply
         return BadRequest("the JSON is nested too deeply")
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):

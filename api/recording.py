@@ -8,7 +8,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import Unavailable
+from api.errors import ServiceError, Unavailable
 from api.record import Call, NotRecorded, Recorder
 from api.request_id import request_id
 
@@ -69,7 +69,7 @@ class RecordMiddleware(ASGIMiddleware):
         if not ({b"content-length", b"transfer-encoding"} & headers.keys()) or headers.get(b"content-length") == b"0":
             return
         limit = call.received + self._drain_bytes
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ServiceError):  # the latter: malformed further on, or late
             async with asyncio.timeout(DRAIN_SECONDS):
                 while not call.body_complete and call.received < limit:
                     if (await receive())["type"] == "http.disconnect":

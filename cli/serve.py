@@ -19,6 +19,7 @@ from cli.supervisor import run, running, until_signalled
 
 DRAIN = 5
 """Seconds that calls in flight get after a signal, beyond the longest that the model server may take."""
+HARDENED = ("--http", "api.http_protocol:HttpProtocol")
 LONG = 60.0
 """Seconds after which a start is called slow and the logs are named."""
 TAIL = 4
@@ -85,7 +86,7 @@ class _Service:
             "TORCHSERVE_KEY_FILE": str(self.folder.keys),
         }
         drain = math.ceil(settings.torchserve_timeout) + DRAIN
-        uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"]
+        uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", *HARDENED]
         address = ["--host", settings.host, "--port", str(settings.port)]
         return Program(
             name="API",

@@ -73,7 +73,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     top_k = _top_k(request)
     memory: Memory = state.memory
     take = held.enter_context(memory.share())
-    content = await body.read(request, settings.max_body_bytes, settings.body_timeout, take)
+    content = await body.read(request, settings.max_body_bytes, take)
     given = body.parse(content, request.headers.get("content-type", ""))
     if isinstance(given, body.JsonInput):
         call.request_type = "json"

@@ -114,7 +114,11 @@ async def admin(client: AsyncTestClient) -> dict[str, str]:
 @asynccontextmanager
 async def served(app):
     """The app in a real uvicorn; yields its port. Litestar's test client answers one call after the other."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, port=0, log_level="error", timeout_graceful_shutdown=1, http="api.http_protocol:HttpProtocol"
+        )
+    )
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)

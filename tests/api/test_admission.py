@@ -141,7 +141,7 @@ async def test_a_body_that_does_not_come_is_a_408(settings, rows):
     async with served(app) as port, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST /forward HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(8):
+        for _ in range(4):
             writer.write(b"x")
             await asyncio.sleep(0.1)
         answer = await reader.read()  # to the end: the connection closes
