@@ -129,10 +129,9 @@ def as_service_error(error: Exception) -> ServiceError:
         return answer
     if isinstance(error, InternalServerException) and error.detail == "client disconnected prematurely":
         return ClientLeft()  # Litestar calls that an error of its own
-    if isinstance(error, RecursionError):  # the parser gives up on JSON that is nested too deeply
-        return BadRequest("the JSON is nested too deeply")
-    if isinstance(error, UnicodeDecodeError):  # the parser again, of a string that is not UTF-8
-        return BadRequest("the JSON is not UTF-8")
+    if isinstance(error, RecursionError | UnicodeDecodeError):  # Litestar's parser, of a body
+        deep = isinstance(error, RecursionError)
+        return BadRequest("the JSON is nested too deeply" if deep else "the JSON is not UTF-8")
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):
         return Unavailable("the database is unavailable, try again later")
     return ServiceError()
