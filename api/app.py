@@ -13,7 +13,10 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.logging import LoggingConfig
 
+from api.admission import Admission, Memory
 from api.database import database_config, prepare
+from api.deadline import BodyDeadline
+from api.draining import Draining
 from api.errors import render
 from api.inference import ModelServer
 from api.login_limits import LoginLimits
@@ -48,17 +51,20 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         engine = prepare(database.get_engine())
-        recorder = Recorder(engine)
+        recorder = Recorder(engine, best_effort=settings.history_mode == "best_effort")
         # No proxy from the environment: the model server is on loopback.
         client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
         app.state.engine, app.state.recorder = engine, recorder
-        app.state.model_server = ModelServer(client, settings)
+        model_server, admission = ModelServer(client, settings), Admission(settings.max_image_calls)
+        app.state.model_server, app.state.admission = model_server, admission
+        app.state.memory, app.state.draining = Memory(settings.max_buffered_bytes), Draining()
         app.state.throttle = Throttle(engine, settings.secret_key)
         app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
         try:
-            async with client, recorder.running():
-                yield
+            async with client, model_server.circuit.running(), recorder.running(), admission.open():
+                with app.state.draining.on_sigterm(settings.shutdown_delay):
+                    yield
         finally:
             await engine.dispose()
 
@@ -79,6 +85,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
+        middleware=[BodyDeadline(settings.body_timeout)],
         before_send=[add_request_id, add_security_headers],
         exception_handlers={Exception: render},
         openapi_config=openapi_config,

@@ -1,6 +1,6 @@
 """The body of `/forward`: bytes → fields → exactly one of an image or JSON text."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -39,8 +39,8 @@ async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
             return
 
 
-async def read(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
-    """The whole body.
+async def read(request: Request[Any, Any, Any], max_bytes: int, take: Callable[[int], None]) -> bytes:
+    """The whole body; `take` is asked for the memory of every part of it.
 
     Raises:
         TooLarge: more than `max_bytes`, by its Content-Length or as it comes.
@@ -55,6 +55,7 @@ async def read(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise too_large
+        take(len(chunk))
     return bytes(body)
 
 

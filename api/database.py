@@ -11,7 +11,7 @@ from advanced_alchemy.extensions.litestar import (
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-BUSY_TIMEOUT = 5
+BUSY_TIMEOUT = 2
 """Seconds that SQLite waits for another process's lock, and a call waits for a pooled connection."""
 
 PRAGMAS = (

@@ -5,6 +5,7 @@ ServiceError
 ├── Unauthorized        401  no valid credential
 ├── Forbidden           403  a valid credential that is not enough
 ├── CannotProcess       403  an image that the model cannot decode
+├── TooSlow             408  the body did not come in time
 ├── TooLarge            413  over a limit on bytes or pixels
 ├── TooManyRequests     429  over a rate; nothing was done
 ├── ClientLeft          499  nobody is there to read the answer; only the record sees it
@@ -18,7 +19,7 @@ import logging
 from typing import Any, ClassVar
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -69,6 +70,16 @@ class CannotProcess(ServiceError):  # noqa: N818
     detail = "модель не смогла обработать данные"
 
 
+class TooSlow(ServiceError):  # noqa: N818
+    """408; the rest of the body may still come, so the connection closes."""
+
+    status = 408
+    detail = "the body did not come in time"
+
+    def __init__(self) -> None:
+        super().__init__(None, {"Connection": "close"})
+
+
 class TooLarge(ServiceError):  # noqa: N818
     """413."""
 
@@ -99,8 +110,8 @@ class Unavailable(ServiceError):  # noqa: N818
     status = 503
     detail = "the service is unavailable, try again later"
 
-    def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
-        super().__init__(detail, {"Retry-After": str(retry_after)})
+    def __init__(self, detail: str | None = None, retry_after: int = 1, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_after), **(headers or {})})
 
 
 class TimedOut(ServiceError):  # noqa: N818
@@ -127,8 +138,11 @@ def as_service_error(error: Exception) -> ServiceError:
         answer = ServiceError(_message(error), dict(error.headers or {}))
         answer.status = error.status_code  # type: ignore[misc]  # Litestar's own: 404, 405, 413 ...
         return answer
-    if isinstance(error, RecursionError):  # the parser gives up on JSON that is nested too deeply
-        return BadRequest("the JSON is nested too deeply")
+    if isinstance(error, InternalServerException) and error.detail == "client disconnected prematurely":
+        return ClientLeft()  # Litestar calls that an error of its own
+    if isinstance(error, RecursionError | UnicodeDecodeError):  # Litestar's parser, of a body
+        deep = isinstance(error, RecursionError)
+        return BadRequest("the JSON is nested too deeply" if deep else "the JSON is not UTF-8")
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):
         return Unavailable("the database is unavailable, try again later")
     return ServiceError()

@@ -1,6 +1,11 @@
-"""The model server's client: one pooled connection set, its key, a prediction, and whether it is ready."""
+"""The model server's client: one pooled connection set, its key, a prediction, and whether it is ready.
+
+A prediction that a dying worker or server took with it is asked for once more, so that an image that kills workers
+kills two at most. After a time-out there is no second time: the first may still be in the queue.
+"""
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -9,12 +14,14 @@ from typing import Any
 
 import httpx
 
+from api.circuit import Circuit
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 READY_TIMEOUT = 2.0
+"""Seconds for everything that readiness asks."""
 REFUSALS: dict[int, type[ServiceError]] = {400: BadRequest, 413: TooLarge, 422: CannotProcess}
 """What the handler says of an image, in the API's terms."""
 
@@ -43,6 +50,18 @@ class KeyFile:
             raise Unavailable("the model server has not written its key yet") from None
 
 
+class _Cut(Unavailable):
+    """The connection broke before the answer: the server ended with the call in its hands, or before it came."""
+
+    detail = "the model server cannot be reached"
+
+
+class _Gone(Unavailable):
+    """Nobody listens there."""
+
+    detail = "the model server cannot be reached"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelState:
     """The served model as readiness shows it; `description` is the handler's own."""
@@ -59,7 +78,9 @@ class ModelServer:
         self._predictions = f"{settings.torchserve_url}/predictions/{settings.model_name}"
         self._model = f"{settings.torchserve_management_url}/models/{settings.model_name}"
         self._keys = KeyFile(settings.torchserve_key_file)
+        self._timeout = settings.torchserve_timeout
         self._described: tuple[Any, dict[str, Any]] = (None, {})
+        self.circuit = Circuit(self._answers)
 
     async def predict(self, image: bytes, top_k: int, request_id: str) -> bytes:
         """The handler's answer to an encoded image: a JSON object, as it came.
@@ -67,29 +88,62 @@ class ModelServer:
         Raises:
             BadRequest, TooLarge, CannotProcess: what the handler says of the image.
             Unavailable: down, restarting, or its queue is full.
-            TimedOut: no answer within `TORCHSERVE_TIMEOUT`.
+            TimedOut: no answer within `TORCHSERVE_TIMEOUT`, a second attempt included.
         """
+        self.circuit.check()
         # TorchServe drops the query of /predictions: top_k goes as a header.
         headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id, "X-Top-K": str(top_k)}
-        answer = await self._send("POST", self._predictions, "inference", headers=headers, content=image)
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._send_twice(headers=headers, content=image)
+        except (Unavailable, TimedOut) as error:
+            self.circuit.failed(gone=isinstance(error, _Gone))
+            raise
+        except TimeoutError:
+            self.circuit.failed()
+            raise TimedOut from None
+        if answer.status_code in {404, 500, 503, 507}:
+            logger.warning("the model server answered %d: %.300s", answer.status_code, answer.text)
+            self.circuit.failed()
+            raise Unavailable("the model server cannot take the request, try again later")
+        self.circuit.succeeded()
         if answer.status_code == 200:
             return answer.content
         refusal = REFUSALS.get(answer.status_code)
         if refusal and not _torchserve_error(answer):
             raise refusal
         logger.warning("the model server answered %d: %.300s", answer.status_code, answer.text)
-        if answer.status_code in {404, 500, 503, 507}:
-            raise Unavailable("the model server cannot take the request, try again later")
         raise ServiceError
 
+    async def _send_twice(self, **call: Any) -> httpx.Response:
+        with contextlib.suppress(_Cut):
+            answer = await self._send("POST", self._predictions, "inference", **call)
+            if answer.status_code != 500:  # a worker that died with its batch
+                return answer
+        logger.warning("the model server lost a request; it gets it once more")
+        return await self._send("POST", self._predictions, "inference", **call)
+
     async def state(self) -> ModelState:
-        """The model's workers and description.
+        """The model's workers and description, within `READY_TIMEOUT`.
 
         Raises:
             Unavailable: the model server is down or does not know the model.
             TimedOut: it does not answer.
         """
-        answer = await self._send("GET", self._model, "management", timeout=READY_TIMEOUT)
+        try:
+            async with asyncio.timeout(READY_TIMEOUT):
+                return await self._state()
+        except TimeoutError:
+            raise TimedOut from None
+
+    async def _answers(self) -> bool:
+        try:
+            return (await self.state()).ready_workers > 0
+        except ServiceError:
+            return False
+
+    async def _state(self) -> ModelState:
+        answer = await self._send("GET", self._model, "management")
         if answer.status_code != 200:
             raise Unavailable("the model server has not loaded the model")
         workers = [w for w in answer.json()[0].get("workers", []) if w.get("status") == "READY"]
@@ -97,15 +151,14 @@ class ModelServer:
         generation = sorted((w.get("id"), w.get("startTime")) for w in workers)
         if workers and generation != self._described[0]:
             try:
-                self._described = (generation, await self._describe())
-            except ServiceError:
+                async with asyncio.timeout(READY_TIMEOUT / 2):
+                    self._described = (generation, await self._describe())
+            except (ServiceError, TimeoutError):
                 logger.warning("the handler did not describe itself in time")
         return ModelState(len(workers), self._described[1])
 
     async def _describe(self) -> dict[str, Any]:
-        answer = await self._send(
-            "GET", self._model, "management", params={"customized": "true"}, timeout=READY_TIMEOUT
-        )
+        answer = await self._send("GET", self._model, "management", params={"customized": "true"})
         metadata = answer.json()[0].get("customizedMetadata") if answer.status_code == 200 else None
         described = json.loads(metadata) if isinstance(metadata, str) else metadata
         return described if isinstance(described, dict) else {}
@@ -122,11 +175,17 @@ class ModelServer:
                 raise TimedOut from None
             except httpx.TransportError as error:
                 logger.warning("the model server cannot be reached: %r", error)
-                raise Unavailable("the model server cannot be reached") from None
+                raise _failure(error) from None
             if _torchserve_error(answer) != "InvalidKeyException":
                 return answer
             await asyncio.sleep(0.05)  # a starting server may be halfway through writing its keys
         raise Unavailable("the model server does not take the key in its key file")
+
+
+def _failure(error: httpx.TransportError) -> Unavailable:
+    if isinstance(error, httpx.ConnectError):
+        return _Gone()
+    return _Cut() if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else Unavailable(_Gone.detail)
 
 
 def _torchserve_error(answer: httpx.Response) -> str | None:

@@ -1,18 +1,28 @@
 """The record: one row for each call of `/forward`, committed before its answer leaves.
 
 call → middleware notes what came of it (`api/recording.py`) → one writer commits rows in groups → the answer goes out
+
+A row that cannot be written in time must not make its answer a lie, now or later. So, where the answer becomes a 503:
+
+- a row that still waits for the writer is withdrawn, which nothing can outrun: both happen on one event loop;
+- a row that the writer has taken waits for the outcome. Up to the commit the attempt is cancelled after `ATTEMPT`
+  seconds and rolled back; the commit itself is not interrupted, since its outcome could then not be known;
+- either way the call is kept as the 503 that its client gets, and written once the database takes rows again.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.models import ForwardRequest
@@ -21,6 +31,16 @@ logger = logging.getLogger(__name__)
 
 GROUP = 500
 """Rows in one commit at most."""
+ATTEMPT = 2.5
+"""Seconds for one group up to its commit: a connection, the database's lock, the insert."""
+DEADLINE = 5.0
+"""Seconds that a row may wait before the writer takes it."""
+PAUSE = 1.0
+"""Seconds between attempts to write the calls that could not be recorded in time."""
+LATE_ROWS = 10_000
+"""Such calls kept at most, a few hundred bytes each; beyond it the oldest are lost, and logged."""
+NOT_NOW = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
+"""The database's trouble, not a row's: the group fails as a whole."""
 
 
 @dataclass(slots=True)
@@ -55,19 +75,56 @@ class Call:
         }
 
 
+class NotRecorded(Exception):  # noqa: N818
+    """The row could not be written in time; what the client gets instead of its answer is a 503."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A row on its way; `committed` is true once it is in the database, false once it will not get there as it is."""
+
+    row: dict[str, Any]
+    committed: asyncio.Future[bool]
+    taken: bool = False
+
+
 class Recorder:
     """The only writer of the record. SQLite takes one writer at a time anyway, and a shared commit costs
     as much as one."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, best_effort: bool = False) -> None:
         self._engine = engine
-        self._queue: asyncio.Queue[tuple[dict[str, Any], asyncio.Future[None]]] = asyncio.Queue()
+        self._best_effort = best_effort
+        self._queue: asyncio.Queue[Entry] = asyncio.Queue()
+        self._late: deque[dict[str, Any]] = deque()
+        self._lost = 0
+        self._writing = asyncio.Lock()
 
-    def submit(self, row: dict[str, Any]) -> asyncio.Future[None]:
-        """Queues a row. The future is done once it is committed, and carries the error if it cannot be."""
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((row, committed))
-        return committed
+    async def record(self, row: dict[str, Any]) -> None:
+        """Returns once the row is committed.
+
+        Raises:
+            NotRecorded: it is not and will not be, save as a 503. With `best_effort` the loss is logged instead.
+        """
+        entry = self.submit(row)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.shield(entry.committed)
+        if not entry.committed.done() and not entry.taken:
+            entry.committed.set_result(False)  # withdrawn: the writer passes it over
+        if await asyncio.shield(entry.committed):
+            return
+        if self._best_effort:
+            self._lose(row)
+            return
+        self._keep(row)
+        raise NotRecorded
+
+    def submit(self, row: dict[str, Any]) -> Entry:
+        """Queues a row for which nobody waits."""
+        entry = Entry(row, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(entry)
+        return entry
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,27 +134,102 @@ class Recorder:
             yield
         finally:
             await self._queue.join()
-            writer.cancel()
+            async with self._writing:  # not in the middle of a commit
+                writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
+            await self._write_late()
+            for row in self._late:
+                self._lose(row)
 
     async def _write(self) -> None:
         while True:
-            group = [await self._queue.get()]
+            try:
+                async with asyncio.timeout(PAUSE if self._late else None):
+                    group = [await self._queue.get()]
+            except TimeoutError:
+                async with self._writing:
+                    await self._write_late()
+                continue
             while len(group) < GROUP and not self._queue.empty():
                 group.append(self._queue.get_nowait())
-            error: Exception | None = None
-            try:
-                async with self._engine.begin() as database:
-                    await database.execute(insert(ForwardRequest), [row for row, _ in group])
-            except Exception as raised:
-                logger.exception("%d rows of the record could not be written", len(group))
-                error = raised
-            for _, committed in group:
+            waiting = [entry for entry in group if not entry.committed.done()]
+            for entry in waiting:
+                entry.taken = True
+            await self._store(waiting)
+            for _ in group:
                 self._queue.task_done()
-                if committed.done():  # its caller was cancelled; the row is written all the same
-                    continue
-                if error is None:
-                    committed.set_result(None)
-                else:
-                    committed.set_exception(error)
+
+    async def _store(self, entries: list[Entry]) -> None:
+        """Commits the rows. If one of them is at fault it is found by halving, so that it takes no other with it."""
+        if not entries:
+            return
+        try:
+            await self._insert([entry.row for entry in entries])
+        except NOT_NOW as error:
+            logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
+            _settle(entries, False)
+        except Exception as error:
+            if len(entries) > 1:
+                half = len(entries) // 2
+                await self._store(entries[:half])
+                await self._store(entries[half:])
+                return
+            [entry] = entries
+            logger.warning("row %s written without its details: %s", entry.row["request_id"], _reason(error))
+            _settle(entries, await self._insert_bare(entry.row))
+        else:
+            _settle(entries, True)
+
+    async def _insert_bare(self, row: dict[str, Any]) -> bool:
+        """Without what a database can refuse in one row: a user deleted meanwhile, a number or text out of range."""
+        optional = ("user_id", "image_width", "image_height", "result", "error_message")
+        for left_out in (optional[:1], optional):
+            try:
+                await self._insert([row | dict.fromkeys(left_out)])
+            except Exception as error:
+                logger.error("row %s could not be written: %s", row["request_id"], _reason(error))  # noqa: TRY400
+            else:
+                return True
+        return False
+
+    async def _insert(self, rows: list[dict[str, Any]]) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(ATTEMPT):
+                database = await stack.enter_async_context(self._engine.begin())
+                await database.execute(insert(ForwardRequest), rows)
+            # On leaving, the commit: past the time-out, for a commit that is interrupted may have happened or not.
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        """The call as its client saw it, to be written later."""
+        if len(self._late) == LATE_ROWS:
+            self._lose(self._late.popleft())
+        message = "the call could not be recorded in time"
+        self._late.append(row | {"status_code": 503, "result": None, "error_message": message})
+
+    async def _write_late(self) -> None:
+        while self._late:
+            rows = [self._late[i] for i in range(min(GROUP, len(self._late)))]
+            entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
+            await self._store(entries)
+            if not any(entry.committed.result() for entry in entries):
+                return
+            for entry in entries:
+                row = self._late.popleft()
+                if not entry.committed.result():
+                    self._late.append(row)
+
+    def _lose(self, row: dict[str, Any]) -> None:
+        self._lost += 1
+        logger.error("call %s is not in the record; %d lost since the start", row["request_id"], self._lost)
+
+
+def _settle(entries: list[Entry], committed: bool) -> None:
+    for entry in entries:
+        if not entry.committed.done():  # else its caller was cancelled
+            entry.committed.set_result(committed)
+
+
+def _reason(error: Exception) -> str:
+    """The database's own words: SQLAlchemy's would repeat the rows."""
+    return f"{type(error).__name__}: {getattr(error, 'orig', None) or error}".splitlines()[0]

@@ -8,8 +8,8 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import Unavailable
-from api.record import Call, Recorder
+from api.errors import ServiceError, Unavailable
+from api.record import Call, NotRecorded, Recorder
 from api.request_id import request_id
 
 DRAIN_SECONDS = 2.0
@@ -47,7 +47,7 @@ class RecordMiddleware(ASGIMiddleware):
                 answered = True
                 try:
                     await _commit(scope, call, message["status"])
-                except Exception:  # logged by the writer
+                except NotRecorded:  # logged by the writer
                     replaced = True
                     await _refuse(send)
             if not replaced:
@@ -69,7 +69,7 @@ class RecordMiddleware(ASGIMiddleware):
         if not ({b"content-length", b"transfer-encoding"} & headers.keys()) or headers.get(b"content-length") == b"0":
             return
         limit = call.received + self._drain_bytes
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ServiceError):  # the latter: malformed further on, or late
             async with asyncio.timeout(DRAIN_SECONDS):
                 while not call.body_complete and call.received < limit:
                     if (await receive())["type"] == "http.disconnect":
@@ -82,7 +82,7 @@ def _recorder(scope: Scope) -> Recorder:
 
 
 async def _commit(scope: Scope, call: Call, status: int) -> None:
-    await _recorder(scope).submit(call.row(status, request_id(scope)))
+    await _recorder(scope).record(call.row(status, request_id(scope)))
 
 
 async def _refuse(send: Send) -> None:

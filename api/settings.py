@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """`open`: the first administrator needs no credential. Default: open, in production token."""
     registration: Access = Access.OPEN
     forward_auth: Literal["optional", "required"] = "optional"
+    history_mode: Literal["strict", "best_effort"] = "strict"
+    """`best_effort`: a call whose row cannot be written is answered all the same, and the loss logged."""
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
 
     login_rate: RateOrOff = Rate.parse("20/minute")
@@ -88,6 +90,14 @@ class Settings(BaseSettings):
     port: Port = 8000
     max_body_bytes: Annotated[int, Field(gt=0)] = 10 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(gt=0)] = 50_000_000
+    max_image_calls: Annotated[int, Field(gt=0)] = 64
+    """Of this process, waiting or in work; all processes together should stay under TorchServe's `job_queue_size`."""
+    max_buffered_bytes: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
+    """Of this process: the bodies of all calls that are in work."""
+    body_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """How long a body may take to come."""
+    shutdown_delay: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """From SIGTERM, with readiness at 503, to closing the port."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     torchserve_url: Url = "http://127.0.0.1:8080"

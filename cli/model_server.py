@@ -1,8 +1,13 @@
-"""How `ml-service serve` runs TorchServe: its command line, its environment and its ports."""
+"""How `ml-service serve` runs TorchServe: its command line, its environment, its ports, and whether it is well."""
 
+import json
 import os
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import httpx
 
 from api.settings import Settings
 from cli.errors import CommandError
@@ -40,6 +45,23 @@ def model_server(settings: Settings, folder: RunFolder) -> Program:
         directory=folder.path,
         log=folder.logs / "model_server.log",
     )
+
+
+@asynccontextmanager
+async def asking_model_server(settings: Settings, folder: RunFolder) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """Asks TorchServe whether it is well. It is not if it has given up on its workers: it then takes calls and answers
+    none of them."""
+    url = f"http://{LOOPBACK}:{settings.torchserve_port}/ping"
+
+    async def well() -> bool:
+        try:
+            key = json.loads(folder.keys.read_bytes())["inference"]["key"]
+            return (await client.get(url, headers={"Authorization": f"Bearer {key}"})).is_success
+        except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
+            return False
+
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        yield well
 
 
 def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:

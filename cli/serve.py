@@ -1,6 +1,7 @@
 """`ml-service serve`: the model server and the API together, until a signal ends both."""
 
 import asyncio
+import math
 import os
 import sys
 from collections import deque
@@ -10,14 +11,15 @@ import httpx
 from rich.console import Console
 
 from api.settings import Settings, load_settings
-from cli.model_server import model_server
+from cli.model_server import asking_model_server, model_server
 from cli.ports import LOOPBACK, base_url, check_ports
 from cli.process_group import Program
 from cli.run_folder import RunFolder
 from cli.supervisor import run, running, until_signalled
 
-DRAIN = 30
-"""Seconds that calls in flight get to finish after a signal."""
+DRAIN = 5
+"""Seconds that calls in flight get after a signal, beyond the longest that the model server may take."""
+HARDENED = ("--http", "api.http_protocol:HttpProtocol")
 LONG = 60.0
 """Seconds after which a start is called slow and the logs are named."""
 TAIL = 4
@@ -62,7 +64,11 @@ class _Service:
         if (code := await run(preparation)) != 0:
             return code
         try:
-            async with running(model, self.report), running(self.api(here), self.report):
+            async with (
+                asking_model_server(self.settings, self.folder) as well,
+                running(model, self.report, well),
+                running(self.api(here), self.report),
+            ):
                 await self.announce()
                 await asyncio.Event().wait()  # for ever: only a signal ends it
             return 0
@@ -79,15 +85,16 @@ class _Service:
             "TORCHSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{port + 1}",
             "TORCHSERVE_KEY_FILE": str(self.folder.keys),
         }
-        uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory"]
+        drain = math.ceil(settings.torchserve_timeout) + DRAIN
+        uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", *HARDENED]
         uvicorn += ["--no-proxy-headers"]  # TRUSTED_PROXIES says whom to believe
         address = ["--host", settings.host, "--port", str(settings.port)]
         return Program(
             name="API",
-            command=[*uvicorn, *address, "--timeout-graceful-shutdown", str(DRAIN)],
+            command=[*uvicorn, *address, "--timeout-graceful-shutdown", str(drain)],
             environment=environment,
             directory=directory,
-            patience=DRAIN + 5,
+            patience=settings.shutdown_delay + drain + 5,
             log=self.folder.logs / "api.log",
         )
 

@@ -64,6 +64,7 @@ class AccessToken(msgspec.Struct):
             400: "username: already taken",
             401: "invalid or expired token",
             403: "only an administrator can make another",
+            408: "the body did not come in time",
             429: TooManyRequests.detail,
         }
     ),
@@ -101,7 +102,14 @@ async def register(
     tags=["accounts"],
     summary="Sign in",
     response_description="A token for the `Authorization: Bearer` header.",
-    responses=errors({400: "username: missing", 401: "wrong username or password", 429: TooManyRequests.detail}),
+    responses=errors(
+        {
+            400: "username: missing",
+            401: "wrong username or password",
+            408: "the body did not come in time",
+            429: TooManyRequests.detail,
+        }
+    ),
 )
 async def token(
     request: Request[Any, Any, Any],

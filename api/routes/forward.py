@@ -1,15 +1,17 @@
 """`/forward`: one image to the model, or one JSON document back to its sender."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Any
 
 from litestar import Request, Response, post
 from litestar.enums import MediaType
 
 from api import body, images
+from api.admission import Admission, Memory
 from api.auth import bearer, signed_in_user
 from api.client_address import client_address
-from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, as_service_error
+from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable, as_service_error
 from api.inference import ModelServer
 from api.openapi import ForwardOperation, errors
 from api.record import Call
@@ -50,36 +52,53 @@ async def _check_rate(request: Request[Any, Any, Any], call: Call, settings: Set
     await throttle.take(Limit(key, settings.forward_rate))
 
 
-async def _predict(request: Request[Any, Any, Any], image: bytes, top_k: int) -> bytes:
-    """The model's answer, unless the client leaves first."""
-    server: ModelServer = request.app.state.model_server
-    prediction = asyncio.create_task(server.predict(image, top_k, request_id(request.scope)))
+async def _classify(request: Request[Any, Any, Any], call: Call, image: bytes, top_k: int) -> bytes:
+    state = request.app.state
+    # In a thread: a hostile header (a PNG of a million empty chunks) can keep Pillow busy for seconds.
+    call.image_size = await asyncio.to_thread(images.dimensions, image, state.settings.max_image_pixels)
+    server: ModelServer = state.model_server
+    return await server.predict(image, top_k, request_id(request.scope))
+
+
+async def _unless_the_client_leaves(
+    request: Request[Any, Any, Any], work: asyncio.Task[bytes], held: ExitStack
+) -> bytes:
+    """What `work` gives. It is not ended for a client that leaves, since the model server could not be told, and keeps
+    what is `held` for it."""
     departure = asyncio.ensure_future(request.receive())  # the body is complete: all that can come is a disconnect
     try:
-        await asyncio.wait({prediction, departure}, return_when=asyncio.FIRST_COMPLETED)
-        if not prediction.done():
+        await asyncio.wait({work, departure}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            kept = held.pop_all()
+            work.add_done_callback(lambda _: kept.close())
             raise ClientLeft
-        return prediction.result()
+        return work.result()
     finally:
-        prediction.cancel()
         departure.cancel()
 
 
-async def _answer(request: Request[Any, Any, Any], call: Call) -> bytes:
+async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) -> bytes:
     """The answer's `result` as JSON text."""
-    settings: Settings = request.app.state.settings
+    state = request.app.state
+    settings: Settings = state.settings
+    if state.draining.begun:
+        raise Unavailable("the service is stopping, try again later", headers={"Connection": "close"})
     await _attach_user(request, call, settings)
     await _check_rate(request, call, settings)
     top_k = _top_k(request)
-    content = await body.read(request, settings.max_body_bytes)
+    memory: Memory = state.memory
+    take = held.enter_context(memory.share())
+    content = await body.read(request, settings.max_body_bytes, take)
     given = body.parse(content, request.headers.get("content-type", ""))
     if isinstance(given, body.JsonInput):
         call.request_type = "json"
         return b'{"message":"JSON data processed","received_data":%b}' % given.text
     call.request_type = "image"
-    # In a thread: a hostile header (a PNG of a million empty chunks) can keep Pillow busy for seconds.
-    call.image_size = await asyncio.to_thread(images.dimensions, given.content, settings.max_image_pixels)
-    return await _predict(request, given.content, top_k)
+    server: ModelServer = state.model_server
+    admission: Admission = state.admission
+    server.circuit.check()  # a call that cannot be served costs nothing more
+    work = admission.start(lambda: _classify(request, call, given.content, top_k))
+    return await _unless_the_client_leaves(request, work, held)
 
 
 @post(
@@ -94,6 +113,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call) -> bytes:
             400: "bad request",
             401: "invalid or expired token",
             403: "модель не смогла обработать данные",
+            408: "the body did not come in time",
             413: "the body is over 10485760 bytes",
             429: TooManyRequests.detail,
             503: "the model server cannot take the request, try again later",
@@ -106,7 +126,8 @@ async def forward(request: Request[Any, Any, Any]) -> Response[bytes]:
     body; an `application/json` body. Every call is recorded before it is answered."""
     call: Call = request.scope["state"]["call"]
     try:
-        result = await _answer(request, call)
+        with ExitStack() as held:
+            result = await _answer(request, call, held)
     except Exception as error:
         call.error_message = as_service_error(error).detail
         raise

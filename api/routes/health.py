@@ -64,8 +64,11 @@ async def _model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
     responses=errors({503: "not ready: the model server cannot be reached"}),
 )
 async def ready(request: Request[Any, Any, Any]) -> Ready:
-    """200 if the database answers and the model has a ready worker, else 503 with the part that is down."""
+    """200 if the database answers and the model has a ready worker, else 503 with the part that is down. A service
+    that is stopping is not ready."""
     app = request.app.state
+    if app.draining.begun:
+        raise Unavailable("not ready: the service is stopping")
     database, (model, state) = await asyncio.gather(_database_problem(app.engine), _model_problem(app.model_server))
     if problems := [problem for problem in (database, model) if problem]:
         raise Unavailable(f"not ready: {'; '.join(problems)}")

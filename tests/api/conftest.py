@@ -138,7 +138,8 @@ async def admin(client: AsyncTestClient) -> dict[str, str]:
 @asynccontextmanager
 async def served(app):
     """The app in a real uvicorn; yields its port. Litestar's test client answers one call after the other."""
-    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False)
+    http = "api.http_protocol:HttpProtocol"
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False, http=http)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it

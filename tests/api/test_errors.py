@@ -42,3 +42,8 @@ async def test_the_clients_request_id_comes_back(client, sane):
 async def test_an_odd_request_id_is_replaced(client, odd):
     answer = await client.get("/health/live", headers={"X-Request-ID": odd})
     assert len(answer.headers["X-Request-ID"]) == 32
+
+
+async def test_json_that_is_not_utf_8_is_a_bad_request(client):
+    answer = await client.post("/register", content=b'"\xff"', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()) == (400, {"detail": "the JSON is not UTF-8"})

@@ -1,15 +1,13 @@
 """The record over a real socket: clients that leave, a database that does not take the row, a forced end."""
 
 import asyncio
-import sqlite3
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
-from litestar.testing import AsyncTestClient
 
 from api.app import create_app
-from tests.api.conftest import PREDICTION, served
+from tests.api.conftest import served
 from tests.images import encode, picture
 
 IMAGE = encode(picture(1, 80, 60), "JPEG")
@@ -103,24 +101,6 @@ async def test_a_client_that_asks_first_is_refused_before_it_sends(app, rows):
     async with served(app) as port, sent(port, head(50_000_000, more="Expect: 100-continue")) as reader:
         assert b"413" in await asyncio.wait_for(reader.readline(), 2)
     assert [row["status_code"] for row in rows()] == [413]
-
-
-async def test_no_answer_without_a_committed_row(settings, rows, monkeypatch):
-    monkeypatch.setattr("api.database.PRAGMAS", ("PRAGMA busy_timeout=200",))
-    app = create_app(settings, httpx.MockTransport(lambda _: httpx.Response(200, json=PREDICTION)))
-    path = settings.database_url.partition("///")[2]
-    async with AsyncTestClient(app) as client:
-        locker = sqlite3.connect(path, isolation_level=None)
-        locker.execute("BEGIN EXCLUSIVE")
-        answer = await client.post("/forward", json=1)
-        assert answer.status_code == 503
-        assert answer.json().keys() == {"detail"}
-        assert answer.headers["Retry-After"]
-        assert answer.headers["X-Request-ID"]
-        locker.execute("ROLLBACK")
-        locker.close()
-        assert (await client.post("/forward", json=2)).status_code == 200
-    assert [row["result"] for row in rows()] == ['{"message":"JSON data processed","received_data":2}']
 
 
 async def test_concurrent_calls_have_one_row_each(app, rows):

@@ -122,3 +122,62 @@ asyncio.run(run(program))
     while family(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert family(tmp_path) == []
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that asks often and waits little."""
+    for name, value in {"FIRST_DELAY": 0.1, "QUESTION": 0.2, "INTERVAL": 0.05, "STARTING": 1.0}.items():
+        monkeypatch.setattr(supervisor, name, value)
+
+
+async def test_kills_and_starts_again_what_hangs(script, tmp_path: Path, impatient: None) -> None:
+    """A stopped process takes no SIGTERM and ends no connection."""
+    ends: list[str] = []
+
+    async def well() -> bool:
+        children = [p for p in family(tmp_path) if p.name() == "sleep"]
+        while any(p.status() == psutil.STATUS_STOPPED for p in children):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return bool(children)
+
+    async with running(script("sleep 100 & sleep 100"), lambda _program, how, _delay: ends.append(how), well):
+        await until(lambda: len([p for p in family(tmp_path) if p.name() == "sleep"]) == 2)
+        await asyncio.sleep(0.5)
+        old = family(tmp_path)
+        for process in old:
+            process.suspend()
+        await until(lambda: ends)
+        assert ends == ["gave no good answer 4 times"]
+        assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in old)
+        await until(lambda: len([p for p in family(tmp_path) if p.name() == "sleep"]) == 2)
+        await asyncio.sleep(0.5)
+        assert len(ends) == 1
+    assert family(tmp_path) == []
+
+
+async def test_a_single_bad_answer_is_forgiven(script, tmp_path: Path, impatient: None) -> None:
+    ends: list[str] = []
+    asked = 0
+
+    async def well() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked % 3 == 1
+
+    async with running(script("sleep 100"), lambda _program, how, _delay: ends.append(how), well):
+        await until(lambda: asked > 20)
+    assert ends == []
+
+
+async def test_a_start_gets_more_time_and_not_for_ever(script, tmp_path: Path, impatient: None) -> None:
+    ends: list[str] = []
+
+    async def well() -> bool:
+        return False
+
+    async with running(script("sleep 100"), lambda _program, how, _delay: ends.append(how), well):
+        await asyncio.sleep(0.7)
+        assert ends == []
+        await until(lambda: ends)
+    assert ends == ["did not start in 1 s"]

@@ -1,0 +1,155 @@
+"""uvicorn's HTTP protocol with what it lacks towards hostile clients: `uvicorn --http api.http_protocol:HttpProtocol`.
+
+uvicorn takes headers of any size for any time, and answers a request that is malformed halfway by itself and as plain
+text, behind the back of the application, which sees a client that left. Here a head is bounded, and the application
+gets to answer, and to record, what has reached it.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.errors import BadRequest
+
+MAX_HEAD_BYTES = 32 * 1024
+"""Request line and headers."""
+HEAD_SECONDS = 10.0
+"""For the head of a request to come, from the connection's beginning or the head's, and for the rest of a body that was
+answered before its end."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.app = _raising(self.app)
+        self._in_head, self._in_body = True, False
+        self._head_bytes = 0
+        self._pending = 0  # bytes of which the parser has made nothing yet
+        self._broken = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the clock."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock."""
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Passes on what comes, up to a head that is too large or a request that is malformed."""
+        if self._broken:
+            return
+        self._pending += len(data)
+        super().data_received(data)
+        if self._in_head and self._pending > MAX_HEAD_BYTES and not self._broken:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Counts; a part of it."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Counts."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hands the request to the application."""
+        super().on_headers_complete()
+        self._head_came()
+        self._in_body = True
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        super().on_message_complete()
+        self._in_body = False
+        self._close_if_idle()
+
+    def on_response_complete(self) -> None:
+        """The last byte of an answer, which may come before that of its request."""
+        super().on_response_complete()
+        self._close_if_idle()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """What uvicorn does with a malformed request; nothing after it can be trusted to begin where it seems to."""
+        if self._broken:
+            return
+        if self._in_head:
+            large = self._head_bytes > MAX_HEAD_BYTES
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if large else HTTPStatus.BAD_REQUEST)
+            return
+        self._broken = True
+        if self.cycle.response_complete:  # the rest of a body that was refused already
+            self.transport.close()
+            return
+        self.cycle.scope["state"]["malformed"] = True
+        self.cycle.keep_alive = False
+        self.cycle.message_event.set()
+
+    def _count(self, size: int) -> None:
+        self._pending = 0
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError  # the parser turns it into its own error
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answers a request that the application has not seen, and closes."""
+        self._broken = True
+        self._head_came()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # the answer before this one is still to come; it is the last
+            return
+        detail = "bad request" if status == HTTPStatus.BAD_REQUEST else status.phrase.lower()
+        body = f'{{"detail":"{detail}"}}'
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nX-Request-ID: {uuid4().hex}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(f"{head}{body}".encode())
+        self.transport.close()
+
+    def _expect_head(self) -> None:
+        self._head_came()
+        self._in_head = True
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+
+    def _close_if_idle(self) -> None:
+        """uvicorn forgets its own time-out when the rest of a body comes after the answer."""
+        if self._timer is None and not self._in_head and (self.cycle is None or self.cycle.response_complete):
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_came(self) -> None:
+        self._in_head = False
+        self._head_bytes = self._pending = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _raising(app: Any) -> Any:
+    """`app`, for which the body of a malformed request ends in BadRequest."""
+
+    async def checked(scope: Any, receive: Any, send: Any) -> None:
+        async def checked_receive() -> Any:
+            message = await receive()
+            if scope["state"].get("malformed"):
+                raise BadRequest
+            return message
+
+        await app(scope, checked_receive, send)
+
+    return checked

@@ -1,0 +1,200 @@
+"""The record while its database is locked, full, or refuses a row: no false success, no row twice, no restart."""
+
+import asyncio
+import os
+import resource
+import sqlite3
+import subprocess
+import time
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.database import database_config, prepare
+from api.record import Call, Recorder
+from tests.api.conftest import PREDICTION, served
+
+
+def database_file(settings):
+    return settings.database_url.partition("///")[2]
+
+
+@contextmanager
+def locked(settings):
+    """Another connection has the database for itself."""
+    locker = sqlite3.connect(database_file(settings), isolation_level=None)
+    locker.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        locker.execute("ROLLBACK")
+        locker.close()
+
+
+@asynccontextmanager
+async def client_of(settings):
+    app = create_app(settings, httpx.MockTransport(lambda _: httpx.Response(200, json=PREDICTION)))
+    limits = httpx.Limits(max_connections=500)
+    async with (
+        served(app) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=30) as client,
+    ):
+        yield client
+
+
+async def post(client, name):
+    started = time.perf_counter()
+    answer = await client.post("/forward", json=name, headers={"X-Request-ID": name})
+    return name, answer, time.perf_counter() - started
+
+
+async def until(condition, seconds=10):
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def codes(rows):
+    return sorted((row["request_id"], row["status_code"]) for row in rows())
+
+
+async def test_while_the_database_is_locked_nothing_succeeds_and_afterwards_every_call_is_there(settings, rows):
+    async with client_of(settings) as client:
+        assert (await post(client, "before"))[1].status_code == 200
+        with locked(settings):
+            calls = []
+            for i in range(60):  # some wait for the writer, some are in its hands
+                calls.append(asyncio.create_task(post(client, f"locked-{i}")))
+                await asyncio.sleep(0.05)
+            answers = await asyncio.gather(*calls)
+        for _, answer, seconds in answers:
+            assert answer.status_code == 503
+            assert answer.json() == {"detail": "the request could not be recorded, try again later"}
+            assert {"retry-after", "x-request-id"} <= answer.headers.keys()
+            assert seconds < 8
+        # Again, and unlocked in the middle: whatever the client was told, the record says the same.
+        with locked(settings):
+            calls = [asyncio.create_task(post(client, f"halfway-{i}")) for i in range(50)]
+            await asyncio.sleep(1.9)
+            calls += [asyncio.create_task(post(client, f"later-{i}")) for i in range(50)]
+            await asyncio.sleep(0.2)
+        answers += await asyncio.gather(*calls)
+        answers.append(await post(client, "after"))
+        assert answers[-1][1].status_code == 200
+        told = sorted([("before", 200), *((name, answer.status_code) for name, answer, _ in answers)])
+        await until(lambda: len(rows()) == len(told))
+        assert codes(rows) == told
+    assert codes(rows) == told
+    assert all(row["result"] is None for row in rows() if row["status_code"] == 503)
+
+
+async def test_a_row_withdrawn_in_the_queue_is_never_written_as_a_success(settings, rows, monkeypatch):
+    monkeypatch.setattr("api.record.DEADLINE", 0.5)
+    async with client_of(settings) as client:
+        with locked(settings):
+            first = asyncio.create_task(post(client, "in the writer's hands".replace(" ", "-")))
+            await asyncio.sleep(0.3)
+            name, answer, seconds = await post(client, "queued")
+            assert (answer.status_code, seconds < 1) == (503, True)
+        await first
+        await until(lambda: len(rows()) == 2)
+    assert (name, 503) in codes(rows)
+
+
+async def test_best_effort_answers_and_logs_the_loss(settings, rows, capfd):
+    async with client_of(settings.model_copy(update={"history_mode": "best_effort"})) as client:
+        with locked(settings):
+            _, answer, seconds = await post(client, "lost-call")
+            assert (answer.status_code, seconds < 8) == (200, True)
+        await post(client, "kept")
+    assert "call lost-call is not in the record; 1 lost since the start" in capfd.readouterr().err
+    assert codes(rows) == [("kept", 200)]
+
+
+def rows_of(count, **more):
+    return [Call().row(200, f"row-{i}") | more for i in range(count)]
+
+
+@pytest.fixture
+async def recorder(settings):
+    engine = prepare(database_config(settings.database_url).get_engine())
+    recorder = Recorder(engine)
+    async with recorder.running():
+        yield recorder
+    await engine.dispose()
+
+
+async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
+    many = rows_of(500)
+    many[123] |= {"user_id": 999, "result": "kept"}  # deleted while the call ran
+    many[321] |= {"image_width": 2**70, "result": "not kept"}  # out of any database's range
+    await asyncio.gather(*(recorder.record(row) for row in many))
+    found = {row["request_id"]: row for row in rows()}
+    assert len(rows()) == len(found) == 500
+    assert (found["row-123"]["user_id"], found["row-123"]["result"]) == (None, "kept")
+    assert (found["row-321"]["image_width"], found["row-321"]["status_code"]) == (None, 200)
+
+
+@contextmanager
+def full_by_limit(settings):
+    """The kernel refuses to let any file of this process grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{database_file(settings)}-wal").stat().st_size + 100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def full_by_files(settings):
+    """Another file takes what the file system has left."""
+    filler = Path(f"{database_file(settings)}.filler")
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@pytest.fixture(params=["limit", "tmpfs"])
+def filled(request, settings, tmp_path, migrated):
+    """The settings of a service and how its disk is filled."""
+    if request.param == "limit":
+        yield settings, full_by_limit
+        return
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting takes root")
+    try:
+        (disk / "service.db").write_bytes(migrated.read_bytes())
+        url = f"sqlite+aiosqlite:///{disk}/service.db"
+        yield settings.model_copy(update={"database_url": url}), full_by_files
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+async def test_a_full_disk_is_no_success_and_heals_by_itself(filled):
+    settings, full = filled
+    async with client_of(settings) as client:
+        told = [await post(client, "before")]
+        with full(settings):
+            told += [await post(client, f"full-{i}-{'x' * 100}") for i in range(100)]
+            assert told[-1][1].status_code == 503
+        told.append(await post(client, "after"))
+        assert told[-1][1].status_code == 200
+        expected = sorted((name, answer.status_code) for name, answer, _ in told)
+
+        def found():
+            with closing(sqlite3.connect(database_file(settings))) as database:
+                return sorted(database.execute("SELECT request_id, status_code FROM forward_requests").fetchall())
+
+        await until(lambda: len(found()) >= len(expected))
+        assert found() == expected
