@@ -3,6 +3,7 @@
 Run it with `uvicorn api.app:create_app --factory`.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.logging import LoggingConfig
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import database_config, prepare
 from api.errors import render
@@ -20,11 +22,12 @@ from api.pages import openapi_config, redoc
 from api.record import Recorder
 from api.recording import RecordMiddleware
 from api.request_id import add_request_id
+from api.retention import keep
 from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
-from api.routes.history import delete_history, read_history
-from api.routes.stats import read_stats
+from api.routes.history import delete_history, export_history, read_history, read_row
+from api.routes.stats import read_stats, read_timeline
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
 
 CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
@@ -52,7 +55,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         app.state.model_server = ModelServer(client, settings)
         _warn_of_weak_secrets(settings)
         try:
-            async with client, recorder.running():
+            async with client, recorder.running(), _retention(engine, settings.history_retention_days):
                 yield
         finally:
             await engine.dispose()
@@ -66,8 +69,11 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             token,
             recorded_forward,
             read_history,
+            read_row,
+            export_history,
             delete_history,
             read_stats,
+            read_timeline,
             live,
             ready,
             redoc,
@@ -87,6 +93,18 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     )
     app.state.settings = settings
     return app
+
+
+@contextlib.asynccontextmanager
+async def _retention(engine: AsyncEngine, days: float) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(keep(engine, days)) if days else None
+    try:
+        yield
+    finally:
+        if keeping:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
 
 
 def _warn_of_weak_secrets(settings: Settings) -> None:

@@ -43,12 +43,17 @@ class ForwardRequest(BigIntBase):
             *("created_at", "id", "processing_time", "request_type", "status_code", "user_id"),
         ),
         Index("ix_forward_requests_slowest", "processing_time", "id", "created_at"),
-        Index("ix_forward_requests_cell_newest", "request_type", "status_code", "created_at", "id"),
+        Index(
+            "ix_forward_requests_cell_newest", *("request_type", "status_code", "created_at", "id", "processing_time")
+        ),
         Index(
             "ix_forward_requests_cell_slowest",
             *("request_type", "status_code", "processing_time", "id", "created_at", "user_id"),
         ),
-        Index("ix_forward_requests_user_newest", "user_id", "request_type", "status_code", "created_at", "id"),
+        Index(
+            "ix_forward_requests_user_newest",
+            *("user_id", "request_type", "status_code", "created_at", "id", "processing_time"),
+        ),
     )
 
     request_id: Mapped[str] = mapped_column(String(128))
@@ -72,7 +77,7 @@ class ForwardRequest(BigIntBase):
 
 
 class HistoryTotal(DefaultBase):
-    """How many rows of `forward_requests` a period holds and what they add up to; kept by triggers, exact at any time."""
+    """How many rows of `forward_requests` a period holds and what they add up to; kept by triggers, always exact."""
 
     __tablename__ = "history_totals"
 
@@ -97,10 +102,13 @@ class HistoryTotal(DefaultBase):
 
 
 class HistoryTime(DefaultBase):
-    """How many processing times lie from `low` up to the next row's `low`; kept by triggers, exact at any time."""
+    """How many processing times of a period lie from `low` up to the next `low`; kept by triggers, always exact."""
 
     __tablename__ = "history_times"
 
+    unit: Mapped[str] = mapped_column(String(5), primary_key=True)
+    """As in `HistoryTotal`."""
+    period: Mapped[str] = mapped_column(String(13), primary_key=True)
     low: Mapped[float] = mapped_column(Double, primary_key=True)
     """Seconds. All bounds are binary fractions, so that the databases and Python agree on them to the last bit."""
     requests: Mapped[int] = mapped_column(BigInteger)

@@ -89,7 +89,10 @@ class Recorder:
             error: Exception | None = None
             try:
                 async with self._engine.begin() as database:
-                    await database.execute(insert(ForwardRequest), [row for row, _ in group])
+                    # RETURNING makes one statement of the group: on PostgreSQL the totals then change once a group.
+                    await database.execute(
+                        insert(ForwardRequest).returning(ForwardRequest.id), [row for row, _ in group]
+                    )
             except Exception as raised:
                 logger.exception("%d rows of the record could not be written", len(group))
                 error = raised

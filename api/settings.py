@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     port: Port = 8000
     max_body_bytes: Annotated[int, Field(gt=0)] = 10 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(gt=0)] = 50_000_000
+    history_retention_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 0
+    """Older rows of the history are deleted; 0 keeps them."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     torchserve_url: Url = "http://127.0.0.1:8080"

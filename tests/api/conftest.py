@@ -3,7 +3,8 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +26,57 @@ PREDICTION = {"predictions": [{"class": "tabby", "probability": 0.75}], "top_cla
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
+def migrate(url: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        command.upgrade(Config("alembic.ini"), "head")
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database of the current schema, to copy."""
     path = tmp_path_factory.mktemp("database") / "empty.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{path}")
-        command.upgrade(Config("alembic.ini"), "head")
+    migrate(f"sqlite+aiosqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql: str) -> str:
+    """The same on PostgreSQL; its URL."""
+    url = f"{postgresql.rpartition('/')[0]}/empty"
+    execute(postgresql, "CREATE DATABASE empty")
+    migrate(url)
+    return url
+
+
+def execute(url: str, statement: str) -> None:
+    """Runs a statement outside of any transaction."""
+    engine = sqlalchemy.create_engine(sync(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as database:
+        database.execute(sqlalchemy.text(statement))
+    engine.dispose()
+
+
+def sync(url: str) -> str:
+    """The URL for a connection without asyncio."""
+    return url.replace("+aiosqlite", "")
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database. `on_both` has a module's tests run on PostgreSQL as well."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "service.db")
+        yield f"sqlite+aiosqlite:///{tmp_path}/service.db"
+        return
+    server, empty = request.getfixturevalue("postgresql"), request.getfixturevalue("migrated_postgresql")
+    name = f"test_{uuid.uuid4().hex}"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {empty.rpartition('/')[2]}")
+    yield f"{server.rpartition('/')[0]}/{name}"
+    execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+on_both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
 @dataclass
@@ -53,13 +97,12 @@ def model() -> Model:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated: Path) -> Settings:
-    shutil.copy(migrated, tmp_path / "service.db")
+def settings(tmp_path: Path, database_url: str) -> Settings:
     keys = tmp_path / "key_file.json"
     keys.write_text(json.dumps({"inference": {"key": "infer"}, "management": {"key": "manage"}}))
     return Settings(
         _env_file=None,
-        database_url=f"sqlite+aiosqlite:///{tmp_path}/service.db",
+        database_url=database_url,
         secret_key="a-secret-key-for-the-tests-of-32-bytes",
         admin_token=ADMIN_TOKEN,
         torchserve_key_file=keys,
@@ -80,7 +123,7 @@ async def client(app: Litestar) -> AsyncIterator[AsyncTestClient]:
 @pytest.fixture
 def rows(settings: Settings) -> Callable[[], list[dict]]:
     """The record as it stands on disk, read past the app."""
-    engine = sqlalchemy.create_engine(settings.database_url.replace("+aiosqlite", ""))
+    engine = sqlalchemy.create_engine(sync(settings.database_url))
 
     def read() -> list[dict]:
         with engine.connect() as database:

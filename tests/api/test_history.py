@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from api.models import ForwardRequest
+from tests.api.conftest import on_both
+
+pytestmark = on_both
 
 SEED_FIELDS = {
     "id",
@@ -47,8 +50,10 @@ async def test_wrong_pages_say_why(client, admin, query):
 
 async def test_stats_of_nothing(client, admin):
     stats = (await client.get("/stats", headers=admin)).json()
-    assert stats.pop("total_requests") == 0
+    assert [stats.pop(name) for name in ("total_requests", "errors")] == [0, 0]
+    assert [stats.pop(name) for name in ("by_status", "by_type", "by_user")] == [[], [], []]
     assert set(stats.values()) == {None}
+    assert (await client.get("/stats/timeline", headers=admin)).json() == {"buckets": []}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 1001])
