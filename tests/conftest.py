@@ -26,5 +26,5 @@ def postgresql() -> Iterator[str]:
     found = binaries()
     if found is None:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    with postgresql_server(found) as url:
+    with postgresql_server(found, "-c fsync=off") as url:
         yield url

@@ -24,8 +24,8 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def postgresql_server(binaries: Path) -> Iterator[str]:
-    """Starts a server with its defaults (fsync is on); yields the URL of a database to connect to."""
+def postgresql_server(binaries: Path, *options: str) -> Iterator[str]:
+    """Starts a server with its defaults but for `options`; yields the URL of a database to connect to."""
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     with TemporaryDirectory(prefix="pg", dir="/tmp") as folder, socket.socket() as free:  # a short path for its socket
         if user:
@@ -33,7 +33,7 @@ def postgresql_server(binaries: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         data, sockets = f"{folder}/data", f"-c unix_socket_directories={folder}"
-        options = f"-p {port} -c listen_addresses=127.0.0.1 {sockets}"
+        started_with = " ".join([f"-p {port} -c listen_addresses=127.0.0.1 {sockets}", *options])
         init = ["initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"]
         control = ["pg_ctl", "-D", data, "-l", f"{folder}/log", "-w"]
 
@@ -44,7 +44,7 @@ def postgresql_server(binaries: Path) -> Iterator[str]:
 
         run(*init)
         free.close()
-        run(*control, "-o", options, "start")
+        run(*control, "-o", started_with, "start")
         try:
             yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
         finally:

@@ -213,6 +213,8 @@ def upgrade() -> None:
     op.execute(add("history_times", TIMES_KEYS, ["requests"], times_of("forward_requests", "", period, floor)))
     for statement in postgresql() if on_postgresql else sqlite():
         op.execute(statement)
+    if on_postgresql:  # or it chooses indexes by the statistics of before
+        op.execute("ANALYZE forward_requests")
 
 
 def downgrade() -> None:
