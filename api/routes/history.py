@@ -101,7 +101,6 @@ async def read_row(request: Request[Any, Any, Any], row_id: FromPath[int]) -> Hi
     response_description="A row a line. In CSV, an apostrophe precedes text that a spreadsheet would run as a formula.",
     guards=[administrator],
     security=[{"bearer": []}],
-    media_type="application/x-ndjson",
     response_headers=[ResponseHeader(name="Content-Disposition", description="A file name.", documentation_only=True)],
     responses=errors({400: "since: is after until", **ADMINISTRATORS}),
 )
