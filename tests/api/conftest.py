@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import shutil
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,70 +11,16 @@ import httpx
 import pytest
 import sqlalchemy
 import uvicorn
-from alembic import command
-from alembic.config import Config
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from api.app import create_app
 from api.settings import Settings
+from tests.databases import sync
 
 ADMIN_TOKEN = "the-admin-token-of-the-tests-32-bytes!"
 PREDICTION = {"predictions": [{"class": "tabby", "probability": 0.75}], "top_class": "tabby", "top_probability": 0.75}
 Handler = Callable[[httpx.Request], httpx.Response]
-
-
-def migrate(url: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", url)
-        command.upgrade(Config("alembic.ini"), "head")
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of the current schema, to copy."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    migrate(f"sqlite+aiosqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def migrated_postgresql(postgresql: str) -> str:
-    """The same on PostgreSQL; its URL."""
-    url = f"{postgresql.rpartition('/')[0]}/empty"
-    execute(postgresql, "CREATE DATABASE empty")
-    migrate(url)
-    return url
-
-
-def execute(url: str, statement: str) -> None:
-    """Runs a statement outside of any transaction."""
-    engine = sqlalchemy.create_engine(sync(url), isolation_level="AUTOCOMMIT")
-    with engine.connect() as database:
-        database.execute(sqlalchemy.text(statement))
-    engine.dispose()
-
-
-def sync(url: str) -> str:
-    """The URL for a connection without asyncio."""
-    return url.replace("+aiosqlite", "")
-
-
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database. `on_both` has a module's tests run on PostgreSQL as well."""
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "service.db")
-        yield f"sqlite+aiosqlite:///{tmp_path}/service.db"
-        return
-    server, empty = request.getfixturevalue("postgresql"), request.getfixturevalue("migrated_postgresql")
-    name = f"test_{uuid.uuid4().hex}"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE {empty.rpartition('/')[2]}")
-    yield f"{server.rpartition('/')[0]}/{name}"
-    execute(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-on_both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
 @dataclass

@@ -15,8 +15,9 @@ from api.app import create_app
 from api.database import prepare
 from api.deletion import delete_rows
 from api.models import ForwardRequest, Task
-from tests.api.conftest import ADMIN_TOKEN, on_both, served
+from tests.api.conftest import ADMIN_TOKEN, served
 from tests.api.rows import START, insert, random_rows, row
+from tests.databases import on_both
 
 pytestmark = on_both
 OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import event
 
 from api.history import HistoryItem
-from tests.api.conftest import on_both, served, sign_up
+from tests.api.conftest import served, sign_up
 from tests.api.rows import insert, random_rows, row
+from tests.databases import on_both
 
 pytestmark = on_both
 PATH = "/history/export"

@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.api.conftest import on_both, sign_up
+from tests.api.conftest import sign_up
 from tests.api.rows import START, insert, random_rows, row
+from tests.databases import on_both
 
 pytestmark = on_both
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from tests.api.conftest import on_both, sign_up
+from tests.api.conftest import sign_up
 from tests.api.rows import START, insert, random_rows, row
+from tests.databases import on_both
 
 pytestmark = on_both
 QUANTILES = [(50, "median"), (95, "percentile_95"), (99, "percentile_99")]

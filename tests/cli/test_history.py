@@ -11,12 +11,13 @@ from api.app import create_app
 from api.settings import Settings
 from cli.errors import CommandError
 from cli.main import app as command
-from tests.api.conftest import ADMIN_TOKEN, database_url, migrated, migrated_postgresql, on_both, sign_up  # noqa: F401
+from tests.api.conftest import ADMIN_TOKEN, sign_up
 from tests.api.rows import insert, random_rows, row
+from tests.databases import on_both
 
 
 @pytest.fixture
-def answers(database_url, monkeypatch):  # noqa: F811
+def answers(database_url, monkeypatch):
     """What the API answers to some queries, on the database that the commands then read."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     app = create_app(Settings(_env_file=None, database_url=database_url, admin_token=ADMIN_TOKEN))
