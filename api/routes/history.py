@@ -82,7 +82,7 @@ async def read_history(
     response_description="The row.",
     guards=[administrator],
     security=[{"bearer": []}],
-    responses=errors({**ADMINISTRATORS, 404: "there is no such row"}),
+    responses=errors({400: "bad request", **ADMINISTRATORS, 404: "there is no such row"}),
 )
 async def read_row(request: Request[Any, Any, Any], row_id: FromPath[int]) -> HistoryItem:
     """One call of `/forward`."""
