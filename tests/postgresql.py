@@ -27,7 +27,7 @@ def binaries() -> Path | None:
 def postgresql_server(binaries: Path, *options: str) -> Iterator[str]:
     """Starts a server with its defaults but for `options`; yields the URL of a database to connect to."""
     user = UNPRIVILEGED if os.geteuid() == 0 else None
-    with TemporaryDirectory(prefix="pg", dir="/tmp") as folder, socket.socket() as free:  # a short path for its socket
+    with TemporaryDirectory(prefix="pg") as folder, socket.socket() as free:
         if user:
             shutil.chown(folder, user)
         free.bind(("127.0.0.1", 0))
