@@ -3,6 +3,7 @@
 Run it with `uvicorn api.app:create_app --factory --no-proxy-headers`.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.logging import LoggingConfig
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.admission import Admission, Memory
 from api.database import database_config, prepare
@@ -25,11 +27,12 @@ from api.record import Recorder
 from api.recording import RecordMiddleware
 from api.request_id import add_request_id
 from api.response_headers import add_security_headers
+from api.retention import keep
 from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
-from api.routes.history import delete_history, read_history
-from api.routes.stats import read_stats
+from api.routes.history import delete_history, export_history, read_history, read_row
+from api.routes.stats import read_stats, read_timeline
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
 from api.throttle import Throttle
 
@@ -64,7 +67,8 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         try:
             async with client, model_server.circuit.running(), recorder.running(), admission.open():
                 with app.state.draining.on_sigterm(settings.shutdown_delay):
-                    yield
+                    async with _retention(engine, settings.history_retention_days):
+                        yield
         finally:
             await engine.dispose()
 
@@ -77,8 +81,11 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             token,
             recorded_forward,
             read_history,
+            read_row,
+            export_history,
             delete_history,
             read_stats,
+            read_timeline,
             live,
             ready,
             redoc,
@@ -100,6 +107,18 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     )
     app.state.settings = settings
     return app
+
+
+@contextlib.asynccontextmanager
+async def _retention(engine: AsyncEngine, days: float) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(keep(engine, days)) if days else None
+    try:
+        yield
+    finally:
+        if keeping:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
 
 
 def _warn_of_weak_secrets(settings: Settings) -> None:

@@ -1,5 +1,7 @@
 """The database's connections: one engine, with SQLite made fit for a server."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 from advanced_alchemy.extensions.litestar import (
@@ -9,7 +11,7 @@ from advanced_alchemy.extensions.litestar import (
     SQLAlchemyAsyncConfig,
 )
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 BUSY_TIMEOUT = 2
 """Seconds that SQLite waits for another process's lock, and a call waits for a pooled connection."""
@@ -30,11 +32,33 @@ def set_pragmas(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+def set_plans(connection: Any, _record: Any) -> None:
+    """PostgreSQL then plans each query for its values, as a plan for any may miss the index for a short page; and it
+    compiles none, which takes longer than these queries do."""
+    autocommit, connection.autocommit = connection.autocommit, True
+    cursor = connection.cursor()
+    cursor.execute("SET plan_cache_mode = force_custom_plan")
+    cursor.execute("SET jit = off")
+    cursor.close()
+    connection.autocommit = autocommit
+
+
 def prepare(engine: AsyncEngine) -> AsyncEngine:
-    """Sets what a new connection of `engine` needs; does nothing for other databases than SQLite."""
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", set_pragmas)
+    """Sets what a new connection of `engine` needs."""
+    listener = set_pragmas if engine.dialect.name == "sqlite" else set_plans
+    event.listen(engine.sync_engine, "connect", listener)
     return engine
+
+
+@contextlib.asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection whose reads all see one moment of the database."""
+    async with engine.connect() as database:
+        if engine.dialect.name == "sqlite":
+            await database.exec_driver_sql("BEGIN")  # Python's sqlite3 begins by itself only before a write
+        else:
+            await database.execution_options(isolation_level="REPEATABLE READ")
+        yield database
 
 
 def database_config(url: str) -> SQLAlchemyAsyncConfig:

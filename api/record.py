@@ -197,7 +197,8 @@ class Recorder:
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(ATTEMPT):
                 database = await stack.enter_async_context(self._engine.begin())
-                await database.execute(insert(ForwardRequest), rows)
+                # RETURNING makes one statement of the group: on PostgreSQL the totals then change once a group.
+                await database.execute(insert(ForwardRequest).returning(ForwardRequest.id), rows)
             # On leaving, the commit: past the time-out, for a commit that is interrupted may have happened or not.
 
     def _keep(self, row: dict[str, Any]) -> None:

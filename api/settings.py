@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     """How long a body may take to come."""
     shutdown_delay: Annotated[float, Field(ge=0, le=60)] = 1.0
     """From SIGTERM, with readiness at 503, to closing the port."""
+    history_retention_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 0
+    """Older rows of the history are deleted; 0 keeps them."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     torchserve_url: Url = "http://127.0.0.1:8080"

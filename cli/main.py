@@ -156,6 +156,49 @@ def run_benchmark(
     run(replace(chosen, only=only.split(",")) if only else chosen)
 
 
+Since = Annotated[str | None, typer.Option(help="From this time on, ISO 8601.")]
+Until = Annotated[str | None, typer.Option(help="Before this time, ISO 8601.")]
+Window = Annotated[str | None, typer.Option(help="The last 30m, 1h, 24h, 7d … instead of --since.")]
+AsJson = Annotated[bool, typer.Option("--json", help="What the API answers, instead of a table.")]
+
+
+@app.command("history")
+def show_history(
+    since: Since = None,
+    until: Until = None,
+    window: Window = None,
+    status_code: Annotated[int | None, typer.Option(help="Of the answer.")] = None,
+    request_type: Annotated[str | None, typer.Option(help="image, json or unknown.")] = None,
+    user: Annotated[str | None, typer.Option(help="A username; empty for calls without a user.")] = None,
+    sort: Annotated[Literal["newest", "slowest"], typer.Option(help="What comes first.")] = "newest",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="Rows to skip.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print the record of calls, straight from the database."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.history import print_history  # noqa: PLC0415
+
+    filters = {
+        "since": since,
+        "until": until,
+        "window": window,
+        "status_code": status_code,
+        "request_type": request_type,
+    }
+    asyncio.run(print_history(load_settings().database_url, filters, user, sort, limit, offset, as_json=as_json))
+
+
+@app.command("stats")
+def show_stats(since: Since = None, until: Until = None, window: Window = None, as_json: AsJson = False) -> None:
+    """Print statistics of the record, straight from the database."""
+    from api.settings import load_settings  # noqa: PLC0415
+    from cli.history import print_stats  # noqa: PLC0415
+
+    filters = {"since": since, "until": until, "window": window}
+    asyncio.run(print_stats(load_settings().database_url, filters, as_json=as_json))
+
+
 @app.command("check")
 def check() -> None:
     """Lint and type-check the project."""

@@ -1,8 +1,15 @@
 """What tests of several packages share. Torch is imported only by those that ask for weights."""
 
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.databases import execute, migrate
+from tests.postgresql import binaries, postgresql_server
 
 if TYPE_CHECKING:
     from cli.weights import Weights
@@ -14,3 +21,45 @@ def untrained_weights() -> "Weights":
     from cli.weights import untrained  # noqa: PLC0415
 
     return untrained("resnet50")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a server of the tests' own."""
+    pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed: the extra is called postgres")
+    found = binaries()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with postgresql_server(found, "-c fsync=off") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of the current schema, to copy."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    migrate(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql: str) -> str:
+    """The same on PostgreSQL; its URL."""
+    url = f"{postgresql.rpartition('/')[0]}/empty"
+    execute(postgresql, "CREATE DATABASE empty")
+    migrate(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database. `on_both` has a module's tests run on PostgreSQL as well."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "service.db")
+        yield f"sqlite+aiosqlite:///{tmp_path}/service.db"
+        return
+    server, empty = request.getfixturevalue("postgresql"), request.getfixturevalue("migrated_postgresql")
+    name = f"test_{uuid.uuid4().hex}"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {empty.rpartition('/')[2]}")
+    yield f"{server.rpartition('/')[0]}/{name}"
+    execute(server, f"DROP DATABASE {name} WITH (FORCE)")

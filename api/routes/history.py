@@ -1,43 +1,37 @@
-"""Reading and deleting the record."""
+"""Reading, exporting and deleting the record."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get
-from litestar.params import QueryParameter
-from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, select
+from litestar.datastructures import ResponseHeader
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, QueryParameter
+from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api import cursors
 from api.auth import administrator, holder_of_admin_token
-from api.models import ForwardRequest, User
+from api.database import snapshot
+from api.deletion import delete_rows
+from api.errors import BadRequest
+from api.export import MEDIA_TYPES, Format, encoded
+from api.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
+from api.history import HistoryItem, Sort, one, page, position, reading, slices
 from api.openapi import errors
+from api.settings import Settings
 
-
-class HistoryItem(msgspec.Struct):
-    """One call of `/forward`; seconds, bytes and pixels."""
-
-    id: Annotated[int, msgspec.Meta(examples=[1])]
-    request_type: Annotated[str, msgspec.Meta(examples=["image"])]
-    processing_time: Annotated[float, msgspec.Meta(examples=[0.523])]
-    input_data_size: Annotated[int, msgspec.Meta(examples=[102400])]
-    image_width: Annotated[int | None, msgspec.Meta(examples=[800])]
-    image_height: Annotated[int | None, msgspec.Meta(examples=[600])]
-    status_code: Annotated[int, msgspec.Meta(examples=[200])]
-    result: str | None
-    """JSON text."""
-    error_message: str | None
-    created_at: datetime
-    request_id: str
-    username: Annotated[str | None, msgspec.Meta(examples=["admin"])]
+SortBy = Annotated[Sort, QueryParameter(description="`newest` first or `slowest` first.")]
+ADMINISTRATORS = {401: "not authenticated", 403: "administrators only"}
 
 
 class History(msgspec.Struct):
-    """A page of the record, newest first; `total` counts all rows."""
+    """A page of the record; `total` counts all rows that the filters leave."""
 
     total: int
     items: list[HistoryItem]
+    next_cursor: str | None
+    """For the next page, as `cursor` and with the same filters and sort; null on the last page."""
 
 
 @get(
@@ -47,29 +41,92 @@ class History(msgspec.Struct):
     response_description="A page of the record.",
     guards=[administrator],
     security=[{"bearer": []}],
-    responses=errors({400: "limit: Expected `int` <= 1000", 401: "not authenticated", 403: "administrators only"}),
+    responses=errors({400: "since: is after until", **ADMINISTRATORS}),
 )
 async def read_history(
     request: Request[Any, Any, Any],
+    since: Since = None,
+    until: Until = None,
+    window: Window = None,
+    status_code: StatusCode = None,
+    request_type: Type = None,
+    user: Username = None,
+    sort: SortBy = "newest",
     limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Rows in the answer.")] = 50,
     offset: Annotated[int, QueryParameter(ge=0, le=2**62, description="Rows to skip.")] = 0,
+    cursor: Annotated[str | None, QueryParameter(description="A page's `next_cursor`; instead of `offset`.")] = None,
 ) -> History:
-    """Every call of `/forward`, whatever came of it, newest first."""
+    """Every call of `/forward`, whatever came of it. A page that a cursor leads to costs what the first does, and no
+    row is left out or comes twice, however many are added meanwhile."""
+    settings: Settings = request.app.state.settings
+    where = Filter.of(since, until, window, status_code, request_type)
+    query = msgspec.json.encode([since, until, window, status_code, request_type, user]).decode()
+    if cursor is not None and offset:
+        raise BadRequest("offset: not together with cursor")
+    after = None if cursor is None else cursors.decode(cursor, sort, query, settings.secret_key)
+    async with snapshot(request.app.state.engine) as database:
+        if user is not None:
+            where = where.of_user(await user_id_of(database, user))
+        of = await reading(database, where, sort)
+        items = await page(database, of, limit + 1, offset, after)
+    more = len(items) > limit
+    items = items[:limit]
+    following = cursors.encode(position(items[-1], sort), sort, query, settings.secret_key) if more else None
+    return History(of.total, items, following)
+
+
+@get(
+    "/history/{row_id:int}",
+    tags=["history"],
+    summary="Read one row of the record",
+    response_description="The row.",
+    guards=[administrator],
+    security=[{"bearer": []}],
+    responses=errors({400: "bad request", **ADMINISTRATORS, 404: "there is no such row"}),
+)
+async def read_row(request: Request[Any, Any, Any], row_id: FromPath[int]) -> HistoryItem:
+    """One call of `/forward`."""
     engine: AsyncEngine = request.app.state.engine
-    columns = [
-        User.username if name == "username" else getattr(ForwardRequest, name) for name in HistoryItem.__struct_fields__
-    ]
-    page = (
-        select(*columns)
-        .join(User, ForwardRequest.user_id == User.id, isouter=True)
-        .order_by(ForwardRequest.id.desc())
-        .limit(limit)
-        .offset(offset)
+    if 0 < row_id < 2**63:
+        async with engine.connect() as database:
+            if item := await one(database, row_id):
+                return item
+    raise NotFoundException("there is no such row")
+
+
+@get(
+    "/history/export",
+    tags=["history"],
+    summary="Export the record",
+    response_description="A row a line. In CSV, an apostrophe precedes text that a spreadsheet would run as a formula.",
+    guards=[administrator],
+    security=[{"bearer": []}],
+    response_headers=[ResponseHeader(name="Content-Disposition", description="A file name.", documentation_only=True)],
+    responses=errors({400: "since: is after until", **ADMINISTRATORS}),
+)
+async def export_history(
+    request: Request[Any, Any, Any],
+    file_format: Annotated[Format, QueryParameter(name="format", description="ndjson or csv.")] = "ndjson",
+    since: Since = None,
+    until: Until = None,
+    window: Window = None,
+    status_code: StatusCode = None,
+    request_type: Type = None,
+    user: Username = None,
+    sort: SortBy = "newest",
+) -> Stream:
+    """Every row that the filters leave, as it was when the export began, read while it is sent. An export that breaks
+    off with an error has no proper end of its chunked body."""
+    engine: AsyncEngine = request.app.state.engine
+    where = Filter.of(since, until, window, status_code, request_type)
+    if user is not None:
+        async with engine.connect() as database:
+            where = where.of_user(await user_id_of(database, user))
+    return Stream(
+        encoded(slices(engine, where, sort), file_format),
+        media_type=MEDIA_TYPES[file_format],
+        headers={"Content-Disposition": f'attachment; filename="history.{file_format}"'},
     )
-    async with engine.connect() as database:
-        total = await database.scalar(select(func.count()).select_from(ForwardRequest))
-        rows = (await database.execute(page)).all()
-    return History(total or 0, [HistoryItem(*row) for row in rows])
 
 
 @delete(
@@ -79,10 +136,16 @@ async def read_history(
     response_description="Deleted.",
     guards=[holder_of_admin_token],
     security=[{"adminToken": []}],
-    responses=errors({401: "not authenticated", 403: "wrong admin token"}),
+    responses=errors(
+        {400: "before: a time such as 2025-12-24T10:30:00Z", 401: "not authenticated", 403: "wrong admin token"}
+    ),
 )
-async def delete_history(request: Request[Any, Any, Any]) -> None:
-    """Delete every row of the record. Takes `ADMIN_TOKEN`, not a JWT."""
-    engine: AsyncEngine = request.app.state.engine
-    async with engine.begin() as database:
-        await database.execute(sql_delete(ForwardRequest))
+async def delete_history(
+    request: Request[Any, Any, Any],
+    before: Annotated[str | None, QueryParameter(description="ISO 8601; only rows from before this time.")] = None,
+) -> None:
+    """Delete the rows that there are, or those from before a time. Takes `ADMIN_TOKEN`, not a JWT. Answers when they
+    are gone; of many rows they go in slices, between which calls of `/forward` are recorded."""
+    moment = None if before is None else instant("before", before)
+    async for _ in delete_rows(request.app.state.engine, moment):
+        pass

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import json
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,28 +13,17 @@ import httpx
 import pytest
 import sqlalchemy
 import uvicorn
-from alembic import command
-from alembic.config import Config
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from api import passwords
 from api.app import create_app
 from api.settings import Settings
+from tests.databases import sync
 
 ADMIN_TOKEN = "the-admin-token-of-the-tests-32-bytes!"
 PREDICTION = {"predictions": [{"class": "tabby", "probability": 0.75}], "top_class": "tabby", "top_probability": 0.75}
 Handler = Callable[[httpx.Request], httpx.Response]
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database of the current schema, to copy."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{path}")
-        command.upgrade(Config("alembic.ini"), "head")
-    return path
 
 
 @dataclass
@@ -56,13 +44,12 @@ def model() -> Model:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated: Path) -> Settings:
-    shutil.copy(migrated, tmp_path / "service.db")
+def settings(tmp_path: Path, database_url: str) -> Settings:
     keys = tmp_path / "key_file.json"
     keys.write_text(json.dumps({"inference": {"key": "infer"}, "management": {"key": "manage"}}))
     return Settings(
         _env_file=None,
-        database_url=f"sqlite+aiosqlite:///{tmp_path}/service.db",
+        database_url=database_url,
         secret_key="a-secret-key-for-the-tests-of-32-bytes",
         admin_token=ADMIN_TOKEN,
         torchserve_key_file=keys,
@@ -83,7 +70,7 @@ async def client(app: Litestar) -> AsyncIterator[AsyncTestClient]:
 @pytest.fixture
 def rows(settings: Settings) -> Callable[[], list[dict]]:
     """The record as it stands on disk, read past the app."""
-    engine = sqlalchemy.create_engine(settings.database_url.replace("+aiosqlite", ""))
+    engine = sqlalchemy.create_engine(sync(settings.database_url))
 
     def read() -> list[dict]:
         with engine.connect() as database:
@@ -97,7 +84,7 @@ def rows(settings: Settings) -> Callable[[], list[dict]]:
 @pytest.fixture
 def execute(settings: Settings) -> Iterator[Callable[[str], None]]:
     """Runs a statement on the database, past the app."""
-    engine = sqlalchemy.create_engine(settings.database_url.replace("+aiosqlite", ""))
+    engine = sqlalchemy.create_engine(sync(settings.database_url))
 
     def run(statement: str) -> None:
         with engine.begin() as database:

@@ -1,9 +1,12 @@
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
 
-from api.models import ForwardRequest
+from tests.api.conftest import sign_up
+from tests.api.rows import START, insert, random_rows, row
+from tests.databases import on_both
+
+pytestmark = on_both
 
 SEED_FIELDS = {
     "id",
@@ -38,43 +41,151 @@ async def test_pages(client, admin):
     assert (body["total"], [item["id"] for item in body["items"]]) == (5, [4, 3])
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=1001", "limit=x", "offset=-1", "offset=" + "9" * 30])
-async def test_wrong_pages_say_why(client, admin, query):
-    answer = await client.get(f"/history?{query}", headers=admin)
-    assert answer.status_code == 400
-    assert query.split("=")[0] in answer.json()["detail"]
+FILTERS = [
+    {},
+    {"status_code": 503},
+    {"status_code": 418},
+    {"request_type": "json"},
+    {"request_type": "image", "status_code": 400},
+    {"user": "1"},
+    {"user": ""},
+    {"user": "2", "request_type": "unknown", "status_code": 200},
+    {"since": "2026-02-03T04:05:06.789Z"},
+    {"until": "2026-03-03T04:05:06.789Z", "user": "1"},
+    {"since": "2026-02-01T00:00:00Z", "until": "2026-02-14T15:30:00Z", "status_code": 200},
+]
 
 
-async def test_stats_of_nothing(client, admin):
-    stats = (await client.get("/stats", headers=admin)).json()
-    assert stats.pop("total_requests") == 0
-    assert set(stats.values()) == {None}
+@pytest.fixture
+async def recorded(app, client, admin):
+    """A record with users 1 and 2, and rows of the same time, so that only the id tells their order."""
+    await sign_up(client, "1")
+    await sign_up(client, "2")
+    rows = random_rows(7, 400, users=[None, 2, 3])
+    for one, other in zip(rows[::4], rows[1::4], strict=True):
+        other["created_at"], other["processing_time"] = one["created_at"], one["processing_time"]
+    await insert(app, rows)
+    return [{"id": i, "name": {2: "1", 3: "2"}.get(row["user_id"], "")} | row for i, row in enumerate(rows, 1)]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 100, 1001])
-async def test_stats_equal_numpys(client, app, admin, count):
-    rng = np.random.default_rng(count)
-    times = np.round(rng.exponential(0.2, count), 2)  # rounded: ties
-    widths = [int(w) if w > 20 else None for w in rng.integers(1, 100, count)]
-    rows = [
-        {
-            "request_id": str(i),
-            "request_type": "image",
-            "processing_time": float(times[i]),
-            "input_data_size": i,
-            "image_width": widths[i],
-            "image_height": widths[i],
-            "status_code": 200,
-        }
-        for i in range(count)
+def expected(rows, query, sort="newest"):
+    """The ids that a query should answer."""
+    found = [
+        row
+        for row in rows
+        if query.get("status_code", row["status_code"]) == row["status_code"]
+        and query.get("request_type", row["request_type"]) == row["request_type"]
+        and query.get("user", row["name"]) == row["name"]
+        and datetime.fromisoformat(query.get("since", "0001-01-02T00:00:00Z")) <= row["created_at"]
+        and row["created_at"] < datetime.fromisoformat(query.get("until", "9999-01-02T00:00:00Z"))
     ]
-    async with app.state.engine.begin() as database:
-        await database.execute(ForwardRequest.__table__.insert(), rows)
-    stats = (await client.get("/stats", headers=admin)).json()
-    known = [w for w in widths if w is not None]
-    assert stats["total_requests"] == count
-    assert stats["mean_processing_time"] == pytest.approx(times.mean())
-    for q, name in [(50, "median"), (95, "percentile_95"), (99, "percentile_99")]:
-        assert stats[f"{name}_processing_time"] == pytest.approx(np.percentile(times, q))
-    assert stats["average_input_size"] == pytest.approx((count - 1) / 2)
-    assert stats["average_image_width"] == (pytest.approx(np.mean(known)) if known else None)
+    key = "created_at" if sort == "newest" else "processing_time"
+    return [row["id"] for row in sorted(found, key=lambda row: (row[key], row["id"]), reverse=True)]
+
+
+@pytest.mark.parametrize("sorted_at_most", [0, 20_000])
+async def test_filters_orders_and_pages(client, admin, recorded, monkeypatch, sorted_at_most):
+    monkeypatch.setattr("api.history.SORTED_AT_MOST", sorted_at_most)
+    monkeypatch.setattr("api.totals.PLAIN_OFFSET", sorted_at_most // 1000)
+    for query in FILTERS:
+        for sort in ("newest", "slowest"):
+            ids = expected(recorded, query, sort)
+            query_ = query | {"sort": sort}
+            cursor, read = None, []
+            while cursor is not None or not read:
+                following = {"cursor": cursor} if cursor else {}
+                body = (await client.get("/history", params=query_ | following | {"limit": 61}, headers=admin)).json()
+                assert body["total"] == len(ids), query_
+                read += [item["id"] for item in body["items"]] or [None]
+                cursor = body["next_cursor"]
+            assert read == (ids or [None]), query_
+            for offset in (0, 1, len(ids) // 2, max(len(ids) - 3, 0), len(ids), len(ids) + 1):
+                page = {"limit": 5, "offset": offset}
+                body = (await client.get("/history", params=query_ | page, headers=admin)).json()
+                assert [item["id"] for item in body["items"]] == ids[offset : offset + 5], (query_, offset)
+
+
+async def test_a_cursor_neither_repeats_nor_skips_while_rows_are_added(client, app, admin, recorded):
+    ids, read, cursor = expected(recorded, {}), [], None
+    while cursor is not None or not read:
+        params = {"limit": 50} | ({"cursor": cursor} if cursor else {})
+        body = (await client.get("/history", params=params, headers=admin)).json()
+        read += [item["id"] for item in body["items"]]
+        cursor = body["next_cursor"]
+        await insert(app, [row(created_at=START + timedelta(days=99))] * 3)
+    assert read == ids
+
+
+async def test_one_row(client, admin, recorded):
+    for row_id in (1, 400):
+        item = (await client.get(f"/history/{row_id}", headers=admin)).json()
+        wanted = recorded[row_id - 1]
+        assert (item["id"], item["processing_time"], item["username"] or "") == (
+            row_id,
+            wanted["processing_time"],
+            wanted["name"],
+        )
+        assert datetime.fromisoformat(item["created_at"]) == wanted["created_at"]
+    for row_id in ("401", "0", "9" * 30):
+        answer = await client.get(f"/history/{row_id}", headers=admin)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "there is no such row"})
+    assert (await client.get("/history/1")).status_code == 401
+
+
+WRONG = [
+    "limit=0",
+    "limit=-1",
+    "limit=1001",
+    "limit=x",
+    "offset=-1",
+    "offset=" + "9" * 30,
+    "status_code=999",
+    "status_code=0",
+    "status_code=ok",
+    "request_type=video",
+    "sort=fastest",
+    "user=nobody",
+    "user=%00",
+    "since=yesterday",
+    "since=2026-02-30",
+    "since=0001-01-01T00:00:00%2B14:00",
+    "until=12:30",
+    "since=2026-02-02&until=2026-02-01",
+    "window=0h",
+    "window=1y",
+    "window=99999999w",
+    "window=1h&since=2026-02-02",
+    "cursor=",
+    "cursor=forged",
+    "cursor=%C3%A9",
+]
+
+
+async def test_wrong_queries_say_why(client, admin):
+    for query in WRONG:
+        paths = ["/history"]
+        if not query.startswith(("limit", "offset", "cursor")):
+            paths.append("/history/export")
+            if query.startswith(("since", "until", "window")):
+                paths += ["/stats", "/stats/timeline"]
+        for path in paths:
+            answer = await client.get(f"{path}?{query}", headers=admin)
+            assert answer.status_code == 400, f"{path}?{query}"
+            assert answer.json().keys() == {"detail"}
+            assert query.split("=")[0] in answer.json()["detail"]
+
+
+async def test_a_cursor_is_good_only_where_it_was_given_out(client, app, admin):
+    await insert(app, [row(i) for i in range(5)])
+    good = (await client.get("/history?limit=2", headers=admin)).json()["next_cursor"]
+    assert (await client.get("/history", params={"limit": 3, "cursor": good}, headers=admin)).status_code == 200
+    for i in range(len(good)):
+        for other in "A_z9":
+            forged = good[:i] + other + good[i + 1 :]
+            if forged != good:
+                answer = await client.get("/history", params={"limit": 2, "cursor": forged}, headers=admin)
+                assert answer.status_code == 400, i
+    for query in ({"sort": "slowest"}, {"status_code": 200}, {"user": ""}, {"since": "2020-01-01"}, {"offset": 1}):
+        answer = await client.get("/history", params=query | {"cursor": good}, headers=admin)
+        assert answer.status_code == 400, query
+        assert answer.json()["detail"].startswith(("cursor", "offset"))

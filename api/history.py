@@ -1,0 +1,141 @@
+"""Pages of the record, each read from the head of an index.
+
+A cell is the rows of one type and status. The totals say which cells a filter has; a page is the merge of their heads,
+so that a page costs the same wherever it begins and however rare what it shows.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from api.database import snapshot
+from api.filters import Filter
+from api.models import ForwardRequest, User
+from api.totals import skip, sums_by
+
+Sort = Literal["newest", "slowest"]
+Position = tuple[datetime | float, int]
+"""Of a row: what it is sorted by, and its id."""
+SORTED_AT_MOST = 20_000
+"""Rows. The slowest of so few are found by sorting; of more, by walking down the index of times."""
+SLICE = 1000
+"""Rows that an export reads at once."""
+
+
+class HistoryItem(msgspec.Struct):
+    """One call of `/forward`; seconds, bytes and pixels."""
+
+    id: Annotated[int, msgspec.Meta(examples=[1])]
+    request_type: Annotated[str, msgspec.Meta(examples=["image"])]
+    processing_time: Annotated[float, msgspec.Meta(examples=[0.523])]
+    input_data_size: Annotated[int, msgspec.Meta(examples=[102400])]
+    image_width: Annotated[int | None, msgspec.Meta(examples=[800])]
+    image_height: Annotated[int | None, msgspec.Meta(examples=[600])]
+    status_code: Annotated[int, msgspec.Meta(examples=[200])]
+    result: str | None
+    """JSON text."""
+    error_message: str | None
+    created_at: datetime
+    request_id: str
+    username: Annotated[str | None, msgspec.Meta(examples=["admin"])]
+
+
+_COLUMNS = [
+    User.username if name == "username" else getattr(ForwardRequest, name) for name in HistoryItem.__struct_fields__
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A filter with an order, and what the totals know of it."""
+
+    where: Filter
+    sort: Sort
+    total: int
+    cells: Sequence[tuple[str, int]] | None
+    """None where the filter is on neither type nor status nor user: one index then holds all rows in order."""
+
+
+async def reading(database: AsyncConnection, where: Filter, sort: Sort = "newest") -> Reading:
+    """Looks up how many rows there are, and in which cells."""
+    cells = await sums_by(database, where, ("request_type", "status_code"))
+    total = sum(cell.requests for cell in cells)
+    if replace(where, since=None, until=None) == Filter():
+        return Reading(where, sort, total, None)
+    return Reading(where, sort, total, [(cell.request_type, cell.status_code) for cell in cells])
+
+
+def position(item: HistoryItem, sort: Sort) -> Position:
+    """Where `item` stands."""
+    return (item.created_at if sort == "newest" else item.processing_time), item.id
+
+
+async def page(
+    database: AsyncConnection, of: Reading, limit: int, offset: int = 0, after: Position | None = None
+) -> list[HistoryItem]:
+    """Up to `limit` rows behind `after`, less the first `offset` of them."""
+    if of.total <= offset or of.cells == []:
+        return []
+    where = of.where
+    if of.sort == "newest" and after is None:
+        until, offset = await skip(database, where, offset)
+        where = replace(where, until=until)
+    cells = [where] if of.cells is None else [replace(where, request_type=k, status_code=s) for k, s in of.cells]
+    heads = [_head(replace(of, where=cell), limit + offset, after) for cell in cells]
+    merged = union_all(*(select(head.subquery()) for head in heads)).subquery()
+    ids = select(merged.c.id).order_by(merged.c.key.desc(), merged.c.id.desc()).limit(limit).offset(offset).subquery()
+    key = ForwardRequest.created_at if of.sort == "newest" else ForwardRequest.processing_time
+    rows = (
+        select(*_COLUMNS)
+        .join_from(ids, ForwardRequest, ForwardRequest.id == ids.c.id)
+        .join(User, ForwardRequest.user_id == User.id, isouter=True)
+        .order_by(key.desc(), ForwardRequest.id.desc())
+    )
+    return [HistoryItem(*row) for row in await database.execute(rows)]
+
+
+def _head(of: Reading, limit: int, after: Position | None) -> Select[Any]:
+    """The first rows of a cell, or of all, as key and id."""
+    row, where = ForwardRequest, of.where
+    key: ColumnElement[Any] = row.created_at.expression
+    conditions = where.conditions()
+    if of.sort == "slowest":
+        key = row.processing_time.expression
+        if of.total > SORTED_AT_MOST:  # coalesce: keeps the database from choosing an index by these
+            conditions = replace(where, user_id=None).conditions(times=False)
+            created_at = func.coalesce(row.created_at, None, type_=row.created_at.type)
+            conditions += [created_at >= where.since] if where.since else []
+            conditions += [created_at < where.until] if where.until else []
+            conditions += [func.coalesce(row.user_id, 0) == where.user_id] if where.user_id is not None else []
+        elif conditions:
+            key = key + 0.0
+    if after is not None:
+        conditions.append(tuple_(key, row.id) < tuple_(literal(after[0], key.type), literal(after[1], row.id.type)))
+    return select(key.label("key"), row.id).where(*conditions).order_by(key.desc(), row.id.desc()).limit(limit)
+
+
+async def one(database: AsyncConnection, row_id: int) -> HistoryItem | None:
+    """The row of this id."""
+    rows = select(*_COLUMNS).join(User, ForwardRequest.user_id == User.id, isouter=True).select_from(ForwardRequest)
+    found = (await database.execute(rows.where(ForwardRequest.id == row_id))).one_or_none()
+    return HistoryItem(*found) if found else None
+
+
+async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterator[list[HistoryItem]]:
+    """All rows that there were at the start, newest first, so many at a time that memory stays flat, each slice in a
+    transaction of its own, so that a slow reader holds nothing back."""
+    async with snapshot(engine) as database:
+        of = await reading(database, where, sort)
+    after: Position | None = None
+    while True:
+        async with engine.connect() as database:
+            items = await page(database, of, SLICE, after=after)
+        if not items:
+            return
+        yield items
+        after = position(items[-1], sort)

@@ -1,0 +1,93 @@
+"""Exports: complete, in both forms, and no longer than somebody reads."""
+
+import asyncio
+import csv
+import io
+import json
+from datetime import datetime
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from api.history import HistoryItem
+from tests.api.conftest import served, sign_up
+from tests.api.rows import insert, random_rows, row
+from tests.databases import on_both
+
+pytestmark = on_both
+PATH = "/history/export"
+
+
+async def test_ndjson_is_every_row_newest_first(client, app, admin, monkeypatch):
+    monkeypatch.setattr("api.history.SLICE", 70)
+    rows = random_rows(1, 300)
+    await insert(app, rows)
+    answer = await client.get(PATH, headers=admin)
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    assert "history.ndjson" in answer.headers["Content-Disposition"]
+    items = [json.loads(line) for line in answer.text.splitlines()]
+    assert {item["id"] for item in items} == set(range(1, 301))
+    assert len(items) == 300
+    instants = [datetime.fromisoformat(item["created_at"]) for item in items]
+    assert instants == sorted(instants, reverse=True)
+    page = (await client.get("/history?limit=300", headers=admin)).json()["items"]
+    assert items == page
+    for query in ({"status_code": 400}, {"request_type": "json", "sort": "slowest"}, {"since": "2026-02-20"}):
+        found = [json.loads(line) for line in (await client.get(PATH, params=query, headers=admin)).text.splitlines()]
+        wanted = (await client.get("/history", params=query | {"limit": 300}, headers=admin)).json()["items"]
+        assert found == wanted
+        assert 0 < len(found) < 300
+
+
+async def test_csv_reads_back_and_runs_no_formula(client, app, admin):
+    await sign_up(client, "=1+1")
+    texts = ['=HYPERLINK("x")', "+1", "-1", "@x", "\tx", 'a "quoted", one', "two\nlines", None, "plain = text", ""]
+    await insert(app, [row(i, error_message=text, user_id=2, image_width=7) for i, text in enumerate(texts)])
+    answer = await client.get(f"{PATH}?format=csv", headers=admin)
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    read = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert tuple(read[0]) == HistoryItem.__struct_fields__
+    messages = [line["error_message"] for line in reversed(read)]
+    assert messages == ["'" + text if text and text[0] in "=+-@\t" else text or "" for text in texts]
+    assert {line["username"] for line in read} == {"'=1+1"}
+    assert {(line["image_width"], line["image_height"], line["processing_time"]) for line in read} == {("7", "", "0.1")}
+
+
+async def test_of_nothing(client, admin):
+    assert (await client.get(PATH, headers=admin)).text == ""
+    assert (await client.get(f"{PATH}?format=csv", headers=admin)).text.strip() == ",".join(
+        HistoryItem.__struct_fields__
+    )
+    answer = await client.get(f"{PATH}?format=xml", headers=admin)
+    assert answer.status_code == 400
+    assert "format" in answer.json()["detail"]
+    assert (await client.get(PATH)).status_code == 401
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_who_stops_reading_stops_the_query(app, leaves):
+    reads = []
+    async with served(app) as port:
+        engine = app.state.engine
+        event.listen(engine.sync_engine, "before_cursor_execute", lambda *args: reads.append(args[2]))
+        await insert(app, [row(i, result="x" * 2000) for i in range(30_000)])  # 60 MB: more than any buffer takes
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            admin = await sign_up(client, "admin", admin=True)
+            reads.clear()
+            async with client.stream("GET", PATH, headers=admin) as answer:
+                assert answer.status_code == 200
+                await anext(answer.aiter_raw())
+                if not leaves:
+                    await quiet(reads)
+                    assert engine.pool.checkedout() == 0  # a reader that pauses holds no transaction
+            await quiet(reads)
+    assert 2 <= len(reads) < 25  # of more than 30
+
+
+async def quiet(reads):
+    """Returns when nothing has been read for a second."""
+    count = -1
+    while count != len(reads):
+        count = len(reads)
+        await asyncio.sleep(1)
