@@ -21,12 +21,13 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api import tokens
 from api.app import create_app
 from api.database import prepare
+from api.models import User
 from api.record import Call, Recorder
 from api.settings import Settings
 
@@ -88,6 +89,7 @@ async def fill(url: str, rows: int, end: datetime) -> None:
             "id": i,
             "username": f"user{i}",
             "password_hash": "x",
+            "token_stamp": "of the benchmark",
             "is_admin": i == 1,
             "created_at": end.isoformat(" ", "microseconds")[:26] if engine.dialect.name == "sqlite" else end,
         }
@@ -119,7 +121,9 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, AsyncEngine
         while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        headers = {"Authorization": f"Bearer {tokens.issue(1, settings)}"}
+        async with app.state.engine.connect() as database:
+            stamp = await database.scalar(select(User.token_stamp).where(User.id == 1))
+        headers = {"Authorization": f"Bearer {tokens.issue(tokens.Subject(1, stamp), settings)}"}
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=300) as client:
             yield client, app.state.engine
         server.should_exit = True
