@@ -10,10 +10,6 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from tests.api.conftest import migrated
-
-__all__ = ["migrated"]  # a fixture of that package
-
 
 @pytest.fixture
 def told(tmp_path: Path, migrated: Path):

@@ -12,10 +12,7 @@ import httpx
 from api.settings import Settings
 from cli.run_folder import RunFolder
 from cli.serve import _Service
-from tests.api.conftest import migrated
 from tests.e2e.conftest import free_ports
-
-__all__ = ["migrated"]  # a fixture of that package
 
 
 def test_the_api_believes_no_forwarded_address_of_its_own_machine(tmp_path: Path, migrated: Path) -> None:

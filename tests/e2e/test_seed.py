@@ -181,7 +181,7 @@ def test_7_stats(shell: Shell) -> None:
 def test_6_delete_history(shell: Shell) -> None:
     assert shell.curl(DELETE_HISTORY.replace("_12345", "_54321"))[0] == 403
     assert shell.curl(DELETE_HISTORY) == (204, None)
-    assert shell.curl(HISTORY) == (200, {"total": 0, "items": []})
+    assert shell.curl(HISTORY) == (200, {"total": 0, "items": [], "next_cursor": None})
     assert shell.curl(STATS)[1]["total_requests"] == 0
 
 

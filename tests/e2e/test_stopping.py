@@ -22,9 +22,10 @@ def test_thirty_images_in_flight_are_answered_and_recorded(model_store: Path, tm
     answers: list[int] = []
 
     def call() -> None:
-        answers.append(httpx.post(f"{service.url}/forward", files={"image": image}, timeout=60).status_code)
+        answers.append(client.post(f"{service.url}/forward", files={"image": image}).status_code)
 
-    with started(tmp_path, model_store) as service:
+    # One client for all: making one costs more than a prediction, and all calls have to be in flight at the signal.
+    with httpx.Client(timeout=60) as client, started(tmp_path, model_store) as service:
         service.wait_ready()
         threads = [threading.Thread(target=call) for _ in range(COUNT)]
         for thread in threads:

@@ -10,9 +10,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.api.conftest import migrated, model, rows, settings
+from tests.api.conftest import model, rows, settings
 
-__all__ = ["migrated", "model", "rows", "settings"]
+__all__ = ["model", "rows", "settings"]
 LISTENING = """
 import asyncio, sys, httpx, uvicorn
 import api.http_protocol
