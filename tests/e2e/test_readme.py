@@ -53,6 +53,8 @@ class Reader:
         command = block.replace("http://127.0.0.1:8000", self.url)
         command = command.replace("http://127.0.0.1:8080", self.torchserve_url)
         command = NOT_HERE.get(command.strip(), command)
+        if "torchserve --start" in command:  # on the same ports; the reader has been told to stop the other first
+            self.stop()
         if command.strip() in FOREGROUND:
             return self.serve(command.strip())
         return self.told(command)
