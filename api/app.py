@@ -35,8 +35,7 @@ from api.routes.history import delete_history, export_history, read_history, rea
 from api.routes.stats import read_stats, read_timeline
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
 from api.throttle import Throttle
-
-CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=60)
+from api.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +48,21 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     """
     settings = settings or load_settings()
     database = database_config(settings.database_url)
-    timeouts = httpx.Timeout(settings.torchserve_timeout, connect=2.0, pool=2.0)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         engine = prepare(database.get_engine())
         recorder = Recorder(engine, best_effort=settings.history_mode == "best_effort")
-        # No proxy from the environment: the model server is on loopback.
-        client = httpx.AsyncClient(transport=transport, timeout=timeouts, limits=CONNECTIONS, trust_env=False)
+        upstream = transport or Upstream()
         app.state.engine, app.state.recorder = engine, recorder
-        model_server, admission = ModelServer(client, settings), Admission(settings.max_image_calls)
+        model_server, admission = ModelServer(upstream, settings), Admission(settings.max_image_calls)
         app.state.model_server, app.state.admission = model_server, admission
         app.state.memory, app.state.draining = Memory(settings.max_buffered_bytes), Draining()
         app.state.throttle = Throttle(engine, settings.secret_key)
         app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
         try:
-            async with client, model_server.circuit.running(), recorder.running(), admission.open():
+            async with upstream, model_server.circuit.running(), recorder.running(), admission.open():
                 with app.state.draining.on_sigterm(settings.shutdown_delay):
                     async with _retention(engine, settings.history_retention_days):
                         yield

@@ -63,10 +63,12 @@ async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 def database_config(url: str) -> SQLAlchemyAsyncConfig:
     """Engine, sessions and migrations for `url`, shared by the app, `alembic` and `litestar database`."""
+    # A file does not hang up; asking it before each use would cost more than the use.
+    ping = not url.startswith("sqlite")
     return SQLAlchemyAsyncConfig(
         connection_string=url,
         # Errors go to the log, and a row's values (password hashes, what clients sent) do not belong there.
-        engine_config=EngineConfig(pool_timeout=BUSY_TIMEOUT, pool_pre_ping=True, hide_parameters=True),
+        engine_config=EngineConfig(pool_timeout=BUSY_TIMEOUT, pool_pre_ping=ping, hide_parameters=True),
         session_config=AsyncSessionConfig(expire_on_commit=False),
         alembic_config=AlembicAsyncConfig(script_config="alembic.ini", script_location="migrations"),
         set_default_exception_handler=False,

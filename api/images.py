@@ -1,5 +1,7 @@
 """What an image says about itself in its header. Nothing is decoded here: that is the model server's work."""
 
+import asyncio
+import contextlib
 from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
@@ -12,7 +14,19 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before MAX_IMAGE_PIXELS, and with a warning first
 
 
-def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
+HEAD = 16 * 1024
+"""Bytes in which nearly every image tells its size, and in which no hostile one keeps Pillow busy for long."""
+
+
+async def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
+    """`read_header`, at once where the first bytes will do, else in a thread: a PNG of a million empty chunks can keep
+    Pillow busy for seconds."""
+    with contextlib.suppress(BadRequest, CannotProcess):
+        return read_header(image[:HEAD], max_pixels)
+    return await asyncio.to_thread(read_header, image, max_pixels)
+
+
+def read_header(image: bytes, max_pixels: int) -> tuple[int, int]:
     """Width and height in pixels, as stored (before EXIF orientation).
 
     Raises:

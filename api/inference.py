@@ -1,4 +1,4 @@
-"""The model server's client: one pooled connection set, its key, a prediction, and whether it is ready.
+"""The model server's client: its key, a prediction, and whether it is ready.
 
 A prediction that a dying worker or server took with it is asked for once more, so that an image that kills workers
 kills two at most. After a time-out there is no second time: the first may still be in the queue.
@@ -73,10 +73,10 @@ class ModelState:
 class ModelServer:
     """TorchServe, as the API sees it. Bodies pass through as bytes, in both directions."""
 
-    def __init__(self, client: httpx.AsyncClient, settings: Settings) -> None:
-        self._client = client
-        self._predictions = f"{settings.torchserve_url}/predictions/{settings.model_name}"
-        self._model = f"{settings.torchserve_management_url}/models/{settings.model_name}"
+    def __init__(self, transport: httpx.AsyncBaseTransport, settings: Settings) -> None:
+        self._transport = transport
+        self._predictions = httpx.URL(f"{settings.torchserve_url}/predictions/{settings.model_name}")
+        self._model = httpx.URL(f"{settings.torchserve_management_url}/models/{settings.model_name}")
         self._keys = KeyFile(settings.torchserve_key_file)
         self._timeout = settings.torchserve_timeout
         self._described: tuple[Any, dict[str, Any]] = (None, {})
@@ -164,13 +164,15 @@ class ModelServer:
         return described if isinstance(described, dict) else {}
 
     async def _send(
-        self, method: str, url: str, role: str, headers: dict[str, str] | None = None, **rest: Any
+        self, method: str, url: httpx.URL, role: str, headers: dict[str, str] | None = None, **rest: Any
     ) -> httpx.Response:
         """One call, and one more with the key read anew if TorchServe does not know the first."""
         for reread in (False, True):
             try:
                 key = self._keys.header(role, reread=reread)
-                answer = await self._client.request(method, url, headers={**(headers or {}), **key}, **rest)
+                request = httpx.Request(method, url, headers={**(headers or {}), **key}, **rest)
+                answer = await self._transport.handle_async_request(request)
+                await answer.aread()
             except httpx.ReadTimeout:
                 raise TimedOut from None
             except httpx.TransportError as error:

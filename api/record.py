@@ -94,6 +94,10 @@ class Recorder:
 
     def __init__(self, engine: AsyncEngine, *, best_effort: bool = False) -> None:
         self._engine = engine
+        self._insertion = insert(ForwardRequest)
+        if engine.dialect.name == "postgresql":
+            # RETURNING makes one statement of the group, and so the totals change once a group.
+            self._insertion = self._insertion.returning(ForwardRequest.id)
         self._best_effort = best_effort
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
         self._late: deque[dict[str, Any]] = deque()
@@ -197,8 +201,7 @@ class Recorder:
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(ATTEMPT):
                 database = await stack.enter_async_context(self._engine.begin())
-                # RETURNING makes one statement of the group: on PostgreSQL the totals then change once a group.
-                await database.execute(insert(ForwardRequest).returning(ForwardRequest.id), rows)
+                await database.execute(self._insertion, rows)
             # On leaving, the commit: past the time-out, for a commit that is interrupted may have happened or not.
 
     def _keep(self, row: dict[str, Any]) -> None:

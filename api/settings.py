@@ -49,6 +49,8 @@ def _networks(value: Any) -> Any:
 
 def _http_url(value: str) -> str:
     TypeAdapter(HttpUrl).validate_python(value)
+    if not value.lower().startswith("http://"):
+        raise ValueError("has to begin with http://: the model server is on this machine")
     return value.rstrip("/")
 
 

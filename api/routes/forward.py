@@ -54,8 +54,7 @@ async def _check_rate(request: Request[Any, Any, Any], call: Call, settings: Set
 
 async def _classify(request: Request[Any, Any, Any], call: Call, image: bytes, top_k: int) -> bytes:
     state = request.app.state
-    # In a thread: a hostile header (a PNG of a million empty chunks) can keep Pillow busy for seconds.
-    call.image_size = await asyncio.to_thread(images.dimensions, image, state.settings.max_image_pixels)
+    call.image_size = await images.dimensions(image, state.settings.max_image_pixels)
     server: ModelServer = state.model_server
     return await server.predict(image, top_k, request_id(request.scope))
 
