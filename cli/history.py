@@ -1,7 +1,5 @@
 """The record and its statistics as tables in the terminal, read by the same queries as the API's."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -9,15 +7,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.database import database_config, prepare, snapshot
-from api.errors import ServiceError
+from api.database import snapshot
 from api.filters import Filter, user_id_of
 from api.history import Sort, page, reading
 from api.statistics import stats
-from cli.errors import CommandError
+from cli.database import opened
 
 WIDTH_UNLESS_A_TERMINAL = 140
 
@@ -31,30 +26,11 @@ def _text(value: object, form: str = "") -> str:
     return "" if value is None else escape(format(value, form))
 
 
-@contextlib.asynccontextmanager
-async def _opened(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """The database; what is wrong with it or with the query becomes a line.
-
-    Raises:
-        CommandError: a filter is wrong, or the database cannot be used.
-    """
-    engine = prepare(database_config(database_url).get_engine())
-    try:
-        yield engine
-    except ServiceError as error:
-        raise CommandError(error.detail) from None
-    except SQLAlchemyError as error:
-        reason = str(error).splitlines()[0]
-        raise CommandError(f"DATABASE_URL: {reason}; is it migrated (alembic upgrade head)?") from None
-    finally:
-        await engine.dispose()
-
-
 async def print_history(
     database_url: str, filters: dict[str, Any], user: str | None, sort: Sort, limit: int, offset: int, *, as_json: bool
 ) -> None:
     """Prints a page of the record, as `GET /history` gives it."""
-    async with _opened(database_url) as engine, snapshot(engine) as database:
+    async with opened(database_url) as engine, snapshot(engine) as database:
         where = Filter.of(**filters)
         if user is not None:
             where = where.of_user(await user_id_of(database, user))
@@ -83,7 +59,7 @@ async def print_history(
 
 async def print_stats(database_url: str, filters: dict[str, Any], *, as_json: bool) -> None:
     """Prints the statistics, as `GET /stats` gives them."""
-    async with _opened(database_url) as engine:
+    async with opened(database_url) as engine:
         found = await stats(engine, Filter.of(**filters))
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
