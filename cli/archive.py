@@ -62,7 +62,8 @@ def build(
     untrained: bool = False,
     compiled: bool = True,
     calibrate: Path | None = None,
-    batch: Batch | None = None,
+    batch_size: int | None = None,
+    batch_delay: int | None = None,
 ) -> ArchiveDescription:
     """Build `target`, whose stem is the model's name; it is replaced only by a complete archive. Raises CommandError.
 
@@ -88,10 +89,12 @@ def build(
     else:
         found = sources.pretrained(arch, labels)
     if calibrate is not None:
-        return pack(found, target, precision, compiled=True, calibrate=calibrate, batch=batch)
+        return pack(
+            found, target, precision, compiled=True, calibrate=calibrate, batch_size=batch_size, batch_delay=batch_delay
+        )
     doing = f"Compiling the model and packing {target.name}" if compiled else f"Packing {target.name}"
     with console.status(doing):
-        return pack(found, target, precision, compiled=compiled, batch=batch)
+        return pack(found, target, precision, compiled=compiled, batch_size=batch_size, batch_delay=batch_delay)
 
 
 def pack(
@@ -101,7 +104,8 @@ def pack(
     *,
     compiled: bool = False,
     calibrate: Path | None = None,
-    batch: Batch | None = None,
+    batch_size: int | None = None,
+    batch_delay: int | None = None,
 ) -> ArchiveDescription:
     """Write `weights` and the handler to `target`. Raises CommandError."""
     import torch  # noqa: PLC0415
@@ -126,7 +130,9 @@ def pack(
                     if model["precision"] == "int8":
                         raise ArchiveError(f"the model could not be compiled to int8: {reason}") from error
                     Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
-            Path(folder, CONFIG).write_text(server_config(batch or (ONE if model["compiled"] else EAGER)), "utf-8")
+            default = ONE if model["compiled"] else EAGER
+            batch = Batch(batch_size or default.size, batch_delay or default.delay)
+            Path(folder, CONFIG).write_text(server_config(batch), "utf-8")
             torch.save(weights.state_dict, Path(folder, "weights.pt"))
             Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
             archive = run_archiver(Path(folder), target.stem)

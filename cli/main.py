@@ -55,11 +55,14 @@ def build_archive(
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=256, help="Images a worker takes at once; 1 if compiled, else 4.")
     ] = None,
-    batch_delay: Annotated[int, typer.Option(min=1, help="Milliseconds the first of a batch waits for others.")] = 2,
+    batch_delay: Annotated[
+        int | None,
+        typer.Option(min=1, help="Milliseconds the first of a batch waits for the others; 2 unless compiled."),
+    ] = None,
 ) -> None:
     """Build the archive that TorchServe serves: MODEL_STORE/MODEL_NAME.mar."""
     from api.settings import load_settings  # noqa: PLC0415
-    from cli.archive import Batch, build, report  # noqa: PLC0415
+    from cli.archive import build, report  # noqa: PLC0415
 
     settings = load_settings()
     target = settings.model_store / f"{settings.model_name}.mar"
@@ -73,7 +76,8 @@ def build_archive(
             untrained=untrained,
             compiled=compiled,
             calibrate=calibrate,
-            batch=Batch(batch_size, batch_delay) if batch_size else None,
+            batch_size=batch_size,
+            batch_delay=batch_delay,
         )
     )
 

@@ -65,6 +65,20 @@ def test_what_goes_in_comes_out(checkpoint: Path, labels: Path, tmp_path: Path) 
         )
 
 
+@pytest.mark.parametrize(
+    ("options", "size", "delay"),
+    [({}, 4, 2), ({"batch_size": 16}, 16, 2), ({"batch_delay": 7}, 4, 7), ({"batch_size": 1, "batch_delay": 1}, 1, 1)],
+)
+def test_the_batch_can_be_chosen(
+    checkpoint: Path, labels: Path, tmp_path: Path, options: dict[str, int], size: int, delay: int
+) -> None:
+    target = tmp_path / "animals.mar"
+    build(target, checkpoint, labels, **options)
+    with zipfile.ZipFile(target) as file:
+        lines = file.read(archive.CONFIG).decode().splitlines()
+    assert {f"batchSize: {size}", f"maxBatchDelay: {delay}"} < set(lines)
+
+
 def test_two_builds_carry_the_same_weights(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
     target = tmp_path / "animals.mar"
     first, second = (build(target, checkpoint, labels).model["weights_sha256"] for _ in range(2))
