@@ -1,6 +1,6 @@
 """The record: one row for each call of `/forward`, committed before its answer leaves.
 
-call → middleware notes what came of it (`api/recording.py`) → one writer commits rows in groups → the answer goes out
+call (`api/call.py`) → its row, from `api/recording.py` → one writer commits rows in groups → the answer leaves
 
 A row that cannot be written in time must not make its answer a lie, now or later. So, where the answer becomes a 503:
 
@@ -13,11 +13,9 @@ A row that cannot be written in time must not make its answer a lie, now or late
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert
@@ -41,38 +39,6 @@ LATE_ROWS = 10_000
 """Such calls kept at most, a few hundred bytes each; beyond it the oldest are lost, and logged."""
 NOT_NOW = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
 """The database's trouble, not a row's: the group fails as a whole."""
-
-
-@dataclass(slots=True)
-class Call:
-    """What is known of a call so far; the route fills it in."""
-
-    request_type: str = "unknown"
-    user_id: int | None = None
-    image_size: tuple[int | None, int | None] = (None, None)
-    result: str | None = None
-    error_message: str | None = None
-    received: int = 0
-    body_complete: bool = False
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _started: float = field(default_factory=time.perf_counter)
-
-    def row(self, status: int, request_id: str) -> dict[str, Any]:
-        """The row as it stands now; `processing_time` ends here."""
-        width, height = self.image_size
-        return {
-            "request_id": request_id,
-            "request_type": self.request_type,
-            "processing_time": time.perf_counter() - self._started,
-            "input_data_size": self.received,
-            "image_width": width,
-            "image_height": height,
-            "status_code": status,
-            "result": self.result,
-            "error_message": self.error_message,
-            "user_id": self.user_id,
-            "created_at": self.created_at,
-        }
 
 
 class NotRecorded(Exception):  # noqa: N818

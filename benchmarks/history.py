@@ -26,9 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from api import tokens
 from api.app import create_app
+from api.call import Call
 from api.database import prepare
 from api.models import User
-from api.record import Call, Recorder
+from api.record import Recorder
 from api.settings import Settings
 
 ROWS_A_DAY = 100_000

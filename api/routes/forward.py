@@ -10,11 +10,11 @@ from litestar.enums import MediaType
 from api import body, images
 from api.admission import Admission, Memory
 from api.auth import bearer, signed_in_user
+from api.call import Call
 from api.client_address import client_address
 from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable, as_service_error
 from api.inference import ModelServer
 from api.openapi import ForwardOperation, errors
-from api.record import Call
 from api.request_id import request_id
 from api.settings import Settings
 from api.throttle import Limit, Throttle

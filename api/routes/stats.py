@@ -8,7 +8,8 @@ from litestar.params import QueryParameter
 from api.auth import administrator
 from api.filters import Filter, Since, Until, Window
 from api.openapi import errors
-from api.statistics import Stats, Timeline, stats, timeline
+from api.statistics import Stats, stats
+from api.timeline import Timeline, timeline
 
 ERRORS = errors({400: "since: is after until", 401: "not authenticated", 403: "administrators only"})
 

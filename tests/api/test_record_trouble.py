@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.call import Call
 from api.database import database_config, prepare
-from api.record import Call, Recorder
+from api.record import Recorder
 from tests.api.conftest import PREDICTION, served
 
 
