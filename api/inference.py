@@ -20,6 +20,8 @@ from api.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+RETRY_PAUSE = 0.2
+"""Seconds before a lost request is sent again: TorchServe may hand the next one to the dead worker too."""
 READY_TIMEOUT = 2.0
 """Seconds for everything that readiness asks."""
 REFUSALS: dict[int, type[ServiceError]] = {400: BadRequest, 413: TooLarge, 422: CannotProcess}
@@ -121,6 +123,7 @@ class ModelServer:
             if answer.status_code != 500:  # a worker that died with its batch
                 return answer
         logger.warning("the model server lost a request; it gets it once more")
+        await asyncio.sleep(RETRY_PAUSE)
         return await self._send("POST", self._predictions, "inference", **call)
 
     async def state(self) -> ModelState:

@@ -194,9 +194,7 @@ def test_one_worker_killed(mortal: Service, load_time: float) -> None:
         seconds = until(mortal, lambda: pid not in workers(mortal) and set(workers(mortal).values()) == {"READY"}, 90)
         print(f"worker: ready again after {seconds:.1f} s, load time {load_time:.1f} s")
     assert seconds < 2 * load_time + 5, "the load takes its share of the processor"
-    codes = [code for _, code, _ in made.answers]
-    assert set(codes) <= {200, 503}, "the other worker and the second attempt serve everybody"
-    assert codes.count(503) <= CLIENTS, "who meets the dead worker twice"
+    assert {code for _, code, _ in made.answers} == {200}, "the other worker and the second attempt serve everybody"
 
 
 def test_all_workers_killed(mortal: Service) -> None:
