@@ -97,8 +97,8 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
         logging_config=LoggingConfig(
             root={"level": settings.log_level, "handlers": ["queue_listener"]},
-            # httpx has a line for every call; aiosqlite's, in DEBUG, show what is written, password hashes too.
-            loggers={"httpx": {"level": "WARNING"}, "aiosqlite": {"level": "WARNING"}},
+            # In DEBUG aiosqlite's lines show what is written, password hashes too.
+            loggers={"aiosqlite": {"level": "WARNING"}},
             log_exceptions="never",  # `render` logs the unforeseen ones, once
         ),
     )

@@ -5,7 +5,6 @@ API does with an image. It knows only what one trusted server needs: bodies of k
 """
 
 import asyncio
-import contextlib
 from typing import cast
 
 import httptools
@@ -31,11 +30,14 @@ class Upstream(httpx.AsyncBaseTransport):
         head, body = _head(request), await request.aread()
         place = (request.url.host, request.url.port or 80)
         idle = self._idle.setdefault(place, [])
-        connection = idle.pop() if idle else await _connected(place)
-        connection.pool = None
+        while idle:
+            connection = idle.pop()
+            if connection.open:  # else the server has closed it meanwhile
+                break
+        else:
+            connection = await _connected(place)
         response = await connection.exchange(head, body)
         if connection.open:
-            connection.pool = idle
             idle.append(connection)
         return response
 
@@ -47,11 +49,10 @@ class Upstream(httpx.AsyncBaseTransport):
 
 
 class _Connection(asyncio.Protocol):
-    """One connection with one request at a time. `pool` is where it lies idle, if it does."""
+    """One connection with one request at a time."""
 
     def __init__(self) -> None:
         self.open = False
-        self.pool: list[_Connection] | None = None
         self._answer: asyncio.Future[httpx.Response] | None = None
 
     async def exchange(self, head: bytes, body: bytes) -> httpx.Response:
@@ -78,7 +79,6 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.done():  # nobody has asked
-            self._leave()
             self.close()
             return
         try:
@@ -88,7 +88,6 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        self._leave()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(httpx.ReadError(str(exc or "the connection was closed before the answer")))
 
@@ -105,11 +104,6 @@ class _Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.close()
         self._answer.set_result(httpx.Response(status, headers=self._headers, content=b"".join(self._body)))
-
-    def _leave(self) -> None:
-        if self.pool is not None:
-            with contextlib.suppress(ValueError):
-                self.pool.remove(self)
 
 
 async def _connected(place: tuple[str, int]) -> _Connection:

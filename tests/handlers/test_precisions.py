@@ -84,6 +84,19 @@ def test_int8_is_close_to_fp32_and_says_how_close(tmp_path: Path) -> None:
     assert "loss" not in elsewhere.describe()
 
 
+def test_the_correction_puts_back_the_mean() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = list(torch.randn(50, 1, 10, generator=generator) * 3)
+    shift = torch.randn(10, generator=generator)
+    rounded = [each - shift + 0.01 * torch.randn(1, 10, generator=generator) for each in logits]
+    found = quantize.correction(logits, [each.softmax(1) for each in rounded])
+    assert torch.allclose(found - found.mean(), shift - shift.mean(), atol=0.01)
+    before = quantize.loss(logits, [each.softmax(1) for each in rounded])
+    after = quantize.loss(logits, [(each + found).softmax(1) for each in rounded])
+    assert before["same_top_class"] < 0.9 < after["same_top_class"]
+    assert before["images"] == 50
+
+
 def test_int8_takes_enough_images(tmp_path: Path) -> None:
     folder = photographs(5000, 3, tmp_path / "few")
     with pytest.raises(CommandError, match=r"3 images; int8 needs 32 or more"):

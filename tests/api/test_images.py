@@ -1,0 +1,59 @@
+"""What an image's header says, and how long it may take to say it."""
+
+import asyncio
+import struct
+import time
+import zlib
+
+import pytest
+from PIL import Image
+
+from api import images
+from api.errors import BadRequest, CannotProcess, TooLarge
+from tests.images import encode, picture
+
+PIXELS = 50_000_000
+
+
+def png_of_chunks(count: int) -> bytes:
+    """A PNG with as many empty chunks before its pixels."""
+    plain = encode(picture(1, 30, 20), "PNG")
+    empty = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    return plain[:33] + empty * count + plain[33:]
+
+
+def jpeg_of_metadata(size: int) -> bytes:
+    """A JPEG whose own header comes after so many bytes of EXIF."""
+    exif = Image.Exif()
+    exif[0x010E] = "x" * size
+    return encode(picture(1, 30, 20), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    "image", [png_of_chunks(0), png_of_chunks(5000), jpeg_of_metadata(10), jpeg_of_metadata(60_000)]
+)
+async def test_the_size_is_found_wherever_it_stands(image: bytes) -> None:
+    assert await images.dimensions(image, PIXELS) == (30, 20)
+
+
+async def test_what_is_refused() -> None:
+    with pytest.raises(BadRequest):
+        await images.dimensions(b"no image" * 10_000, PIXELS)
+    with pytest.raises(CannotProcess):
+        await images.dimensions(encode(picture(1, 300, 200), "WEBP")[:40], PIXELS)
+    for image in (encode(picture(1, 30, 20), "JPEG"), jpeg_of_metadata(60_000)):
+        with pytest.raises(TooLarge):
+            await images.dimensions(image, 599)
+
+
+async def test_a_hostile_header_holds_nobody_up() -> None:
+    reading = asyncio.create_task(images.dimensions(png_of_chunks(500_000), PIXELS))
+    started, longest = time.perf_counter(), 0.0
+    while not reading.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - before)
+    took = time.perf_counter() - started
+    assert await reading == (30, 20)
+    assert took > 0.5, "the image is not hostile enough for this test"
+    assert longest < took / 3
