@@ -15,27 +15,27 @@ from litestar.config.cors import CORSConfig
 from litestar.logging import LoggingConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.admission import Admission, Memory
 from api.database import database_config, prepare
 from api.deadline import BodyDeadline
 from api.draining import Draining
 from api.errors import render
-from api.inference import ModelServer
-from api.login_limits import LoginLimits
+from api.forward.admission import Admission, Memory
+from api.forward.model_server import ModelServer
+from api.forward.upstream import Upstream
+from api.history.retention import keep
 from api.pages import openapi_config, redoc
-from api.record import Recorder
-from api.recording import RecordMiddleware
+from api.record.middleware import RecordMiddleware
+from api.record.recorder import Recorder
 from api.request_id import add_request_id
 from api.response_headers import add_security_headers
-from api.retention import keep
 from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
 from api.routes.history import delete_history, export_history, read_history, read_row
 from api.routes.stats import read_stats, read_timeline
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
-from api.throttle import Throttle
-from api.upstream import Upstream
+from api.throttling.login_limits import LoginLimits
+from api.throttling.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

@@ -86,7 +86,7 @@ class ForwardRequest(BigIntBase):
 
 
 class Throttled(DefaultBase):
-    """Something that may not happen too often; see `api/throttle.py`."""
+    """Something that may not happen too often; see `api/throttling/throttle.py`."""
 
     __tablename__ = "throttled"
 

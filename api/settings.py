@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from api.rate import Rate
+from api.throttling.rate import Rate
 
 MIN_SECRET_BYTES = 32
 PLACEHOLDER = "change-in-production"
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
 
     login_rate: RateOrOff = Rate.parse("20/minute")
-    """Sign-ins, and as many registrations, per client address; see `api/login_limits.py` for user names."""
+    """Sign-ins, and as many registrations, per client address; see `api/throttling/login_limits.py` for user names."""
     forward_rate: RateOrOff = None
     """Calls of `/forward` per user, or per client address without a token."""
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_networks)] = []

@@ -24,12 +24,12 @@ import uvicorn
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from api import tokens
+from api.accounts import tokens
 from api.app import create_app
-from api.call import Call
 from api.database import prepare
 from api.models import User
-from api.record import Recorder
+from api.record.call import Call
+from api.record.recorder import Recorder
 from api.settings import Settings
 
 ROWS_A_DAY = 100_000

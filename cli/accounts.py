@@ -1,6 +1,6 @@
 """Operator tasks on users, straight on the database."""
 
-from api import accounts
+from api.accounts import users
 from cli.database import opened
 from cli.errors import CommandError
 
@@ -12,7 +12,7 @@ async def create_admin(database_url: str, name: str, password: str) -> None:
         CommandError: the name or password cannot be taken, or the database cannot be used.
     """
     async with opened(database_url) as engine:
-        await accounts.create_user(engine, name, password, is_admin=True)
+        await users.create_user(engine, name, password, is_admin=True)
 
 
 async def reset_password(database_url: str, name: str, password: str) -> None:
@@ -22,7 +22,7 @@ async def reset_password(database_url: str, name: str, password: str) -> None:
         CommandError: there is no such user, the password cannot be taken, or the database cannot be used.
     """
     async with opened(database_url) as engine:
-        if not await accounts.reset_password(engine, name, password):
+        if not await users.reset_password(engine, name, password):
             raise CommandError(f"there is no user {name}")
 
 
@@ -33,5 +33,5 @@ async def revoke_tokens(database_url: str, name: str) -> None:
         CommandError: there is no such user, or the database cannot be used.
     """
     async with opened(database_url) as engine:
-        if not await accounts.revoke_tokens(engine, name):
+        if not await users.revoke_tokens(engine, name):
             raise CommandError(f"there is no user {name}")

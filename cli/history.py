@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.database import snapshot
-from api.filters import Filter, user_id_of
-from api.history import Sort, page, reading
-from api.statistics import stats
+from api.history.filters import Filter, user_id_of
+from api.history.listing import Sort, page, reading
+from api.history.statistics import stats
 from cli.database import opened
 
 WIDTH_UNLESS_A_TERMINAL = 140

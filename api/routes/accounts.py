@@ -7,14 +7,14 @@ import msgspec
 from litestar import Request, post
 from litestar.params import JSONBody, URLEncodedBody
 
-from api import tokens
-from api.accounts import create_user, subject_by_password
-from api.auth import may_administrate
-from api.client_address import client_address
+from api.accounts import tokens
+from api.accounts.auth import may_administrate
+from api.accounts.users import create_user, subject_by_password
 from api.errors import BadRequest, Forbidden, TooManyRequests, Unauthorized
-from api.login_limits import LoginLimits
 from api.openapi import errors
 from api.settings import Access, Settings
+from api.throttling.client_address import client_address
+from api.throttling.login_limits import LoginLimits
 
 Username = Annotated[str, msgspec.Meta(examples=["admin"])]
 Password = Annotated[str, msgspec.Meta(examples=["admin123"])]

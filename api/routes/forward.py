@@ -7,17 +7,17 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.enums import MediaType
 
-from api import body, images
-from api.admission import Admission, Memory
-from api.auth import bearer, signed_in_user
-from api.call import Call
-from api.client_address import client_address
+from api.accounts.auth import bearer, signed_in_user
 from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable, as_service_error
-from api.inference import ModelServer
+from api.forward import body, images
+from api.forward.admission import Admission, Memory
+from api.forward.model_server import ModelServer
 from api.openapi import ForwardOperation, errors
+from api.record.call import Call
 from api.request_id import request_id
 from api.settings import Settings
-from api.throttle import Limit, Throttle
+from api.throttling.client_address import client_address
+from api.throttling.throttle import Limit, Throttle
 
 MAX_TOP_K = 1000
 

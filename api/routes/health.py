@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.errors import ServiceError, Unavailable
-from api.inference import ModelServer, ModelState
+from api.forward.model_server import ModelServer, ModelState
 from api.models import ForwardRequest
 from api.openapi import errors
 

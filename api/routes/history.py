@@ -10,14 +10,14 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api import cursors
-from api.auth import administrator, holder_of_admin_token
+from api.accounts.auth import administrator, holder_of_admin_token
 from api.database import snapshot
-from api.deletion import delete_rows
 from api.errors import BadRequest
-from api.export import MEDIA_TYPES, Format, encoded
-from api.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
-from api.history import HistoryItem, Sort, one, page, position, reading, slices
+from api.history import cursors
+from api.history.deletion import delete_rows
+from api.history.export import MEDIA_TYPES, Format, encoded
+from api.history.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
+from api.history.listing import HistoryItem, Sort, one, page, position, reading, slices
 from api.openapi import errors
 from api.settings import Settings
 

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from litestar import Request, get
 from litestar.params import QueryParameter
 
-from api.auth import administrator
-from api.filters import Filter, Since, Until, Window
+from api.accounts.auth import administrator
+from api.history.filters import Filter, Since, Until, Window
+from api.history.statistics import Stats, stats
+from api.history.timeline import Timeline, timeline
 from api.openapi import errors
-from api.statistics import Stats, stats
-from api.timeline import Timeline, timeline
 
 ERRORS = errors({400: "since: is after until", 401: "not authenticated", 403: "administrators only"})
 

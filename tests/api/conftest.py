@@ -16,7 +16,7 @@ import uvicorn
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
-from api import passwords
+from api.accounts import passwords
 from api.app import create_app
 from api.settings import Settings
 from tests.databases import sync

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from api.admission import Memory
 from api.app import create_app
 from api.errors import Unavailable
+from api.forward.admission import Memory
 from tests.api.conftest import PREDICTION, served
 from tests.images import encode, picture
 

@@ -6,8 +6,8 @@ import pytest
 from litestar.connection import ASGIConnection
 
 from api.app import create_app
-from api.client_address import client_address
-from api.rate import Rate
+from api.throttling.client_address import client_address
+from api.throttling.rate import Rate
 from tests.api.conftest import served
 from tests.api.processes import processes
 

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from api import retention
 from api.app import create_app
 from api.database import prepare
-from api.deletion import delete_rows
+from api.history import retention
+from api.history.deletion import delete_rows
 from api.models import ForwardRequest, Task
 from tests.api.conftest import ADMIN_TOKEN, served
 from tests.api.rows import START, insert, random_rows, row

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from api.history import HistoryItem
+from api.history.listing import HistoryItem
 from tests.api.conftest import served, sign_up
 from tests.api.rows import insert, random_rows, row
 from tests.databases import on_both
@@ -20,7 +20,7 @@ PATH = "/history/export"
 
 
 async def test_ndjson_is_every_row_newest_first(client, app, admin, monkeypatch):
-    monkeypatch.setattr("api.history.SLICE", 70)
+    monkeypatch.setattr("api.history.listing.SLICE", 70)
     rows = random_rows(1, 300)
     await insert(app, rows)
     answer = await client.get(PATH, headers=admin)

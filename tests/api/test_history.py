@@ -85,8 +85,8 @@ def expected(rows, query, sort="newest"):
 
 @pytest.mark.parametrize("sorted_at_most", [0, 20_000])
 async def test_filters_orders_and_pages(client, admin, recorded, monkeypatch, sorted_at_most):
-    monkeypatch.setattr("api.history.SORTED_AT_MOST", sorted_at_most)
-    monkeypatch.setattr("api.totals.PLAIN_OFFSET", sorted_at_most // 1000)
+    monkeypatch.setattr("api.history.listing.SORTED_AT_MOST", sorted_at_most)
+    monkeypatch.setattr("api.history.totals.PLAIN_OFFSET", sorted_at_most // 1000)
     for query in FILTERS:
         for sort in ("newest", "slowest"):
             ids = expected(recorded, query, sort)

@@ -8,8 +8,8 @@ import zlib
 import pytest
 from PIL import Image
 
-from api import images
 from api.errors import BadRequest, CannotProcess, TooLarge
+from api.forward import images
 from tests.images import encode, picture
 
 PIXELS = 50_000_000

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.call import Call
 from api.database import database_config, prepare
-from api.record import Recorder
+from api.record.call import Call
+from api.record.recorder import Recorder
 from tests.api.conftest import PREDICTION, served
 
 
@@ -93,7 +93,7 @@ async def test_while_the_database_is_locked_nothing_succeeds_and_afterwards_ever
 
 
 async def test_a_row_withdrawn_in_the_queue_is_never_written_as_a_success(settings, rows, monkeypatch):
-    monkeypatch.setattr("api.record.DEADLINE", 0.5)
+    monkeypatch.setattr("api.record.recorder.DEADLINE", 0.5)
     async with client_of(settings) as client:
         with locked(settings):
             first = asyncio.create_task(post(client, "in the writer's hands".replace(" ", "-")))

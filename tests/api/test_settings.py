@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from api.rate import Rate
 from api.settings import Access, Settings, load_settings
+from api.throttling.rate import Rate
 
 LONG = "0123456789abcdef" * 3
 

@@ -78,7 +78,7 @@ async def test_ties_and_the_bounds_of_classes(client, app, admin, times):
 
 @pytest.mark.parametrize("walk", [0, 4, 1000])
 async def test_windows_are_exact_at_their_edges(client, app, admin, monkeypatch, walk):
-    monkeypatch.setattr("api.quantiles.WALK", walk)
+    monkeypatch.setattr("api.history.quantiles.WALK", walk)
     rows = random_rows(5, 600)
     await insert(app, rows)
     instants = sorted(r["created_at"] for r in rows)

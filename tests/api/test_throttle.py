@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy
 from litestar.testing import AsyncTestClient
 
-from api import throttle as throttle_module
 from api.app import create_app
 from api.database import database_config, prepare
 from api.errors import TooManyRequests
-from api.rate import Rate
-from api.throttle import Limit, Throttle
+from api.throttling import throttle as throttle_module
+from api.throttling.rate import Rate
+from api.throttling.throttle import Limit, Throttle
 from tests.api.conftest import ADMIN_TOKEN, served, sign_up
 from tests.api.processes import processes
 

@@ -10,10 +10,10 @@ import pytest
 from alembic import command
 from sqlalchemy import delete, select, update
 
-from api.filters import Filter
+from api.history.filters import Filter
+from api.history.quantiles import histogram
+from api.history.totals import FORMATS, floor, spans
 from api.models import ForwardRequest, HistoryTime, HistoryTotal, User
-from api.quantiles import histogram
-from api.totals import FORMATS, floor, spans
 from tests.api.rows import START, insert, random_rows
 from tests.databases import migrate, on_both
 

@@ -11,10 +11,10 @@ from sqlalchemy import Integer, case, column, func, or_, select, values
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.database import snapshot
-from api.filters import Filter
+from api.history.filters import Filter
+from api.history.quantiles import interpolate
+from api.history.statistics import ERROR, QUANTILES, Count, Seconds
 from api.models import ForwardRequest
-from api.quantiles import interpolate
-from api.statistics import ERROR, QUANTILES, Count, Seconds
 
 
 class Bucket(msgspec.Struct, kw_only=True):

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.errors import TooManyRequests
 from api.models import Throttled
-from api.rate import Rate
+from api.throttling.rate import Rate
 
 PRUNE_INTERVAL = 60.0
 """Seconds between two prunings by one process."""

@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.database import snapshot
-from api.filters import Filter
+from api.history.filters import Filter
+from api.history.quantiles import quantiles
+from api.history.totals import SUMS, sums_by
 from api.models import ForwardRequest, User
-from api.quantiles import quantiles
-from api.totals import SUMS, sums_by
 
 QUANTILES = (0.5, 0.95, 0.99)
 MOST_USERS = 100

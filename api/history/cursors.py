@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from api.errors import BadRequest
-from api.history import Position, Sort
+from api.history.listing import Position, Sort
 
 MAC_BYTES = 16
 

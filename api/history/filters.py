@@ -1,6 +1,6 @@
 """Which rows of the record a call asks for, checked: times, status, type, user.
 
-Query → `Filter` → a condition on rows (here) or on totals (`api/totals.py`).
+Query → `Filter` → a condition on rows (here) or on totals (`api/history/totals.py`).
 """
 
 import re

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.deletion import delete_rows
+from api.history.deletion import delete_rows
 from api.models import Task
 
 logger = logging.getLogger(__name__)

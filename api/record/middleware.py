@@ -8,9 +8,9 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.call import Call
 from api.errors import ServiceError, Unavailable
-from api.record import NotRecorded, Recorder
+from api.record.call import Call
+from api.record.recorder import NotRecorded, Recorder
 from api.request_id import request_id
 
 DRAIN_SECONDS = 2.0

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from api.history import HistoryItem
+from api.history.listing import HistoryItem
 
 Format = Literal["ndjson", "csv"]
 MEDIA_TYPES: dict[Format, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}

@@ -11,8 +11,8 @@ A name that nobody has is counted like any other: the limits tell nothing about 
 
 from dataclasses import dataclass
 
-from api.rate import Rate
-from api.throttle import Limit, Throttle
+from api.throttling.rate import Rate
+from api.throttling.throttle import Limit, Throttle
 
 NAME_SHARE = 2
 KNOWN_SECONDS = 30 * 86400

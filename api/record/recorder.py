@@ -1,6 +1,6 @@
 """The record: one row for each call of `/forward`, committed before its answer leaves.
 
-call (`api/call.py`) → its row, from `api/recording.py` → one writer commits rows in groups → the answer leaves
+call (`call.py`) → its row (`middleware.py`) → one writer commits rows in groups → the answer leaves
 
 A row that cannot be written in time must not make its answer a lie, now or later. So, where the answer becomes a 503:
 

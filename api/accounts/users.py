@@ -4,10 +4,10 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.accounts.passwords import hash_password, problem_with, verify_password
+from api.accounts.tokens import Subject
 from api.errors import BadRequest, Forbidden
 from api.models import User, new_token_stamp
-from api.passwords import hash_password, problem_with, verify_password
-from api.tokens import Subject
 
 MAX_USERNAME = 150
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from api.circuit import Circuit
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
+from api.forward.circuit import Circuit
 from api.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from itertools import accumulate
 from sqlalchemy import BigInteger, ColumnElement, Double, Integer, Select, case, cast, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.filters import Filter
+from api.history.filters import Filter
+from api.history.totals import Span, of_periods, spans
 from api.models import ForwardRequest, HistoryTime
-from api.totals import Span, of_periods, spans
 
 CLASSES = [(2**-10, 2**18), (2**-7, 2**15), (2**-4, 2**12), (0.5, 2**9), (4, 2**6), (32, 2**3)]
 """Up to so many seconds, so many classes a second, then one a second; the triggers have the same."""

@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_, uni
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.database import snapshot
-from api.filters import Filter
+from api.history.filters import Filter
+from api.history.totals import skip, sums_by
 from api.models import ForwardRequest, User
-from api.totals import skip, sums_by
 
 Sort = Literal["newest", "slowest"]
 Position = tuple[datetime | float, int]

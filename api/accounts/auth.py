@@ -8,7 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api import tokens
+from api.accounts import tokens
 from api.errors import Forbidden, Unauthorized
 from api.models import User
 from api.settings import Settings

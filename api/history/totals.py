@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Integer, Select, Subquery, cast, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.filters import Filter
+from api.history.filters import Filter
 from api.models import ForwardRequest, HistoryTime, HistoryTotal
 
 Unit = Literal["hour", "day", "month"]

@@ -1,0 +1,1 @@
+"""A call on its way: its body → its image → the model server."""

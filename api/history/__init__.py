@@ -1,0 +1,1 @@
+"""What the rows tell: pages, exports, statistics; and their deletion."""

@@ -1,0 +1,1 @@
+"""One row for each call of `/forward`, committed before its answer leaves."""

@@ -1,0 +1,1 @@
+"""What may not happen too often, and whose call it is."""
