@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from benchmarks import chart, load, machine, photos, report
 from benchmarks.comparisons import Comparison, json_passthrough, large_image
+from benchmarks.history.comparison import history
 from benchmarks.lineup import Lineup
 from benchmarks.options import Options
 from benchmarks.results import figures
@@ -69,7 +70,8 @@ class _Bench:
     async def measure(self) -> None:
         """The rows, then the comparisons."""
         options, lineup = self.options, self.lineup
-        await lineup.start()
+        if options.serves:
+            await lineup.start()
         self.done()
         self.descriptions = [subject.describe() for subject in lineup.subjects]
         pace = Pace(options.rounds, options.seconds, self.progress)
@@ -85,6 +87,8 @@ class _Bench:
         if "startup" in options.only:
             starts = self.folder / "start"
             await self.compare(start_up(lineup.subjects[0], lineup.files[0], starts, progress=self.progress))
+        if "history" in options.only:
+            await self.compare(history(options.history_rows, options.history_url, self.progress))
 
     async def compare(self, comparison: Coroutine[Any, Any, Comparison]) -> None:
         """One that fails does not cost the run what the others found."""

@@ -27,6 +27,7 @@ class Lineup:
         self._options, self._folder, self._stack, self._doing = options, folder, stack, doing
         self.rows: list[Row] = []
         self.targets: list[Target] = []
+        self.subjects: list[Subject] = []
         self.images = photos.small(IMAGES)
         self.files = [folder / f"{i}.jpg" for i in range(IMAGES)]
         for path, image in zip(self.files, self.images, strict=True):

@@ -9,7 +9,7 @@ from benchmarks import load
 from cli.errors import CommandError
 
 ROWS = ("ceiling", "direct", "api", "stock", "fastapi", "litserve")
-COMPARISONS = ("json", "large", "startup")
+COMPARISONS = ("json", "large", "startup", "history")
 PACKAGES = {
     "stock": ["captum"],
     "fastapi": ["fastapi", "python_multipart"],
@@ -30,13 +30,21 @@ class Options:
     precisions: Sequence[str] = ("auto",)
     archives: Sequence[Path] = ()
     weights: Path | None = None
+    history_rows: int = 1_000_000
+    history_url: str | None = None
+    """An empty database; None for a temporary one of SQLite."""
     output: Path = Path("benchmarks/results")
     cache: Path = Path("build/bench")
 
     @property
     def posts(self) -> bool:
         """Whether there is anything for the load generator to do."""
-        return bool(set(self.only) - {"ceiling", "startup"})
+        return bool(set(self.only) - {"ceiling", "startup", "history"})
+
+    @property
+    def serves(self) -> bool:
+        """Whether there is anything that needs an archive."""
+        return set(self.only) != {"history"}
 
     def check(self) -> None:
         """Raises CommandError if something is unknown, or not installed."""

@@ -141,6 +141,8 @@ def run_benchmark(
     precision: Annotated[list[str] | None, typer.Option(help="Of the archive; more than one for a row each.")] = None,
     archive: Annotated[list[Path] | None, typer.Option(help="Measure this one instead.", exists=True)] = None,
     weights: Annotated[Path | None, typer.Option(help="For the archive; default: untrained.", exists=True)] = None,
+    history_rows: Annotated[int, typer.Option(min=1000, help="In the history whose speed is measured.")] = 1_000_000,
+    history_url: Annotated[str | None, typer.Option(help="An empty database for it; default: SQLite.")] = None,
     output: Annotated[Path, typer.Option(help="Gets a folder for each run.")] = Path("benchmarks/results"),
 ) -> None:
     """Measure the service beside its ceiling and its peers."""
@@ -155,6 +157,8 @@ def run_benchmark(
         precisions=precision or ["auto"],
         archives=archive or [],
         weights=weights,
+        history_rows=history_rows,
+        history_url=history_url,
         output=output,
     )
     run(replace(chosen, only=only.split(",")) if only else chosen)

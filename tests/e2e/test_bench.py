@@ -62,3 +62,21 @@ def test_an_unknown_row_is_one_line():
     assert ran.returncode == 1
     assert ran.stderr.startswith("ml-service: --only: there is no triton; choose of ceiling, direct, api,")
     assert ran.stderr.count("\n") == 1
+
+
+def test_the_history_is_a_section_of_its_own(tmp_path):
+    bench = [Path(sys.executable).with_name("ml-service"), "bench", "--only", "history", "--history-rows", "20000"]
+    ran = subprocess.run(
+        [*bench, "--output", tmp_path], cwd=ROOT, check=False, capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (folder,) = tmp_path.iterdir()
+    found = json.loads((folder / "results.json").read_text())
+    assert found["rows"] == []
+    assert found["comparisons"]["history"]["deletion"]["failed"] == 0
+    assert len(found["figures"]) == 9
+    for figure in found["figures"]:
+        assert figure["question"].startswith("SQLite, 20,000 rows: ")
+        assert figure["value"] >= 0
+        assert figure["question"] in ran.stdout
+        assert figure["question"] in (folder / "table.md").read_text()

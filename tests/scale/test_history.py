@@ -1,11 +1,11 @@
 """The history at a million rows, and at five: `pytest -m scale`, on an otherwise quiet machine."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
+from rich.progress import Progress
 
-from benchmarks.history import figures, fill
+from benchmarks.history.comparison import measure as figures
 from tests.databases import execute
 from tests.postgresql import binaries, postgresql_server
 
@@ -22,9 +22,7 @@ def measured(request, tmp_path_factory):
     found = {}
 
     def measure(url, rows):
-        end = datetime.now(UTC)
-        asyncio.run(fill(url, rows, end))
-        found[rows] = asyncio.run(figures(url, rows, end))
+        found[rows] = asyncio.run(figures(url, rows, Progress(disable=True)))
 
     if request.param == "sqlite":
         for rows in (SMALL, LARGE):

@@ -1,0 +1,77 @@
+"""The history as a section of the benchmark."""
+
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+from sqlalchemy.engine import make_url
+
+from benchmarks.comparisons import Comparison
+from benchmarks.history.fill import fill
+from benchmarks.history.reading import export, load_into_numpy, pages
+from benchmarks.history.service import ask, milliseconds, served
+from benchmarks.history.writing import deletion, writes
+from benchmarks.results import Figure
+
+NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+STEPS = 6
+
+
+async def measure(url: str, rows: int, progress: Progress) -> dict[str, Any]:
+    """All figures at `rows` rows, in an empty database, which is left without rows from before this run; times in
+    milliseconds unless the name says otherwise."""
+    task = progress.add_task("History", total=STEPS)
+
+    def doing(what: str) -> None:
+        progress.update(task, description=f"History: {what}")
+        progress.advance(task)
+
+    end = datetime.now(UTC)
+    day = {"since": (end - timedelta(hours=24)).isoformat(), "until": end.isoformat()}
+    doing(f"filling a database with {rows:,} rows")
+    await fill(url, rows, end)
+    found: dict[str, Any] = {"rows": rows, "database": NAMES[make_url(url).get_backend_name()]}
+    async with served(url) as (client, engine):
+        doing("statistics")
+        found["numpy_ms"] = await milliseconds(lambda: load_into_numpy(engine), 1)
+        found["stats_ms"] = await milliseconds(ask(client, "/stats"))
+        found["times_faster"] = round(found["numpy_ms"] / found["stats_ms"], 1)
+        found["stats_of_a_day_ms"] = await milliseconds(ask(client, "/stats", **day))
+        found["timeline_of_a_day_ms"] = await milliseconds(ask(client, "/stats/timeline", **day))
+        doing("pages")
+        found["pages_ms"] = await pages(client, end, rows)
+        doing("exports")
+        found["export"] = {form: await export(client, form) for form in ("ndjson", "csv")}
+        doing("writes while the statistics are polled")
+        found["writes"] = await writes(client, engine)
+        doing(f"writes while {rows:,} rows are deleted")
+        found["deletion"] = await deletion(client, engine, end)
+    progress.remove_task(task)
+    return found
+
+
+async def history(rows: int, url: str | None, progress: Progress) -> Comparison:
+    """The figures at `rows` rows, in SQLite, or in the empty database at `url`."""
+    with tempfile.TemporaryDirectory(prefix="history-") as folder:
+        found = await measure(url or f"sqlite+aiosqlite:///{Path(folder)}/history.db", rows, progress)
+    return Comparison("history", _figures(f"{found['database']}, {rows:,} rows", found), found)
+
+
+def _figures(about: str, found: dict[str, Any]) -> list[Figure]:
+    kinds, exports, writing = found["pages_ms"], list(found["export"].values()), found["writes"]
+    slowest = max(kinds, key=kinds.__getitem__)
+    figures = [
+        Figure("all of them into numpy, to /stats", found["times_faster"]),
+        Figure("/stats", found["stats_ms"], "ms"),
+        Figure("/stats of 24 hours", found["stats_of_a_day_ms"], "ms"),
+        Figure(f"the slowest of {len(kinds)} kinds of page ({slowest})", kinds[slowest], "ms"),
+        Figure("an export starts after", max(each["starts_after_ms"] for each in exports), "ms"),
+        Figure("memory that an export adds", max(each["added_mib"] for each in exports), "MiB"),
+        Figure("recorded", writing["rows_per_second"], "rows/s"),
+        Figure("recorded while /stats is polled each second", writing["rows_per_second_polled"], "rows/s"),
+        Figure("the longest write while all of them are deleted", found["deletion"]["longest_write_ms"], "ms"),
+    ]
+    return [replace(figure, question=f"{about}: {figure.question}") for figure in figures]

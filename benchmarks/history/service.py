@@ -1,0 +1,71 @@
+"""The API over a filled database, and how long its answers take."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import uvicorn
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.accounts import tokens
+from api.app import create_app
+from api.models import User
+from api.settings import Settings
+
+ADMIN_TOKEN = "the-admin-token-of-the-benchmark-32-bytes"  # noqa: S105
+REPEATS = 5
+
+
+@contextlib.asynccontextmanager
+async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, AsyncEngine]]:
+    """The API in a uvicorn of this process; a signed-in client and the app's engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            _env_file=None,
+            database_url=url,
+            admin_token=ADMIN_TOKEN,
+            secret_key=ADMIN_TOKEN,
+            torchserve_key_file=Path(folder) / "keys",
+        )
+        app = create_app(settings)
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+        running = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        async with app.state.engine.connect() as database:
+            stamp = await database.scalar(select(User.token_stamp).where(User.id == 1))
+        headers = {"Authorization": f"Bearer {tokens.issue(tokens.Subject(1, stamp), settings)}"}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=300) as client:
+            yield client, app.state.engine
+        server.should_exit = True
+        await running
+
+
+async def milliseconds(work: Callable[[], Awaitable[Any]], repeats: int = REPEATS) -> float:
+    """The median time of `work`, which has run once before."""
+    await work()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        await work()
+        times.append(time.perf_counter() - started)
+    return round(1000 * median(times), 2)
+
+
+def ask(client: httpx.AsyncClient, path: str, **query: Any) -> Callable[[], Awaitable[Any]]:
+    """A call that has to succeed; its answer's JSON."""
+
+    async def call() -> Any:
+        answer = await client.get(path, params=query)
+        answer.raise_for_status()
+        return answer.json()
+
+    return call
