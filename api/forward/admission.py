@@ -28,14 +28,18 @@ class Admission:
         self._interval: float | None = None
         self._last = 0.0
 
+    def check(self) -> None:
+        """Raises Unavailable if all places are taken."""
+        if len(self._work) >= self._limit:
+            raise Unavailable("too many images are waiting, try again later", self._retry_after())
+
     def start(self, work: Callable[[], Coroutine[Any, Any, bytes]]) -> asyncio.Task[bytes]:
         """Runs `work` in a place of its own, until it ends; nobody has to wait for it.
 
         Raises:
             Unavailable: all places are taken.
         """
-        if len(self._work) >= self._limit:
-            raise Unavailable("too many images are waiting, try again later", self._retry_after())
+        self.check()
         if not self._work:
             self._last = time.monotonic()  # the time before was idle and says nothing of the rate
         task = asyncio.create_task(work())

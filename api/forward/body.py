@@ -29,20 +29,14 @@ class JsonInput:
     text: bytes
 
 
-async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        yield message.get("body", b"")  # type: ignore[misc]  # an http.request, by the ASGI specification
-        if not message.get("more_body"):
-            return
-
-
-async def read(request: Request[Any, Any, Any], max_bytes: int, take: Callable[[int], None]) -> bytes:
-    """The whole body; `take` is asked for the memory of every part of it.
+async def read(
+    request: Request[Any, Any, Any], max_bytes: int, take: Callable[[int], None], image_begins: Callable[[], None]
+) -> ImageInput | JsonInput:
+    """What the body carries, read as it comes. `take` is asked for the memory of every part of it, and `image_begins`
+    is called before an image is read: whatever these raise ends the reading.
 
     Raises:
+        BadRequest: neither or both fields, one of them twice, a broken form, invalid JSON, another media type.
         TooLarge: more than `max_bytes`, by its Content-Length or as it comes.
         ClientLeft: the connection closed before the body was complete.
     """
@@ -50,31 +44,18 @@ async def read(request: Request[Any, Any, Any], max_bytes: int, take: Callable[[
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
-    body = bytearray()
-    async for chunk in _chunks(request):
-        body += chunk
-        if len(body) > max_bytes:
-            raise too_large
-        take(len(chunk))
-    return bytes(body)
-
-
-def parse(body: bytes, content_type: str) -> ImageInput | JsonInput:
-    """What the body carries.
-
-    Raises:
-        BadRequest: neither or both fields, one of them twice, a broken form, invalid JSON, another media type.
-    """
-    media_type, options = parse_options_header(content_type)
+    chunks = _chunks(request, max_bytes, take, too_large)
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
     media_type = media_type.lower()
     if media_type == "multipart/form-data":
-        fields = _multipart(body, options)
+        fields = await _multipart(chunks, options, image_begins)
     elif media_type == "application/x-www-form-urlencoded":
-        fields = _urlencoded(body)
+        fields = _urlencoded(await _joined(chunks))
     elif media_type == "application/json":
-        fields = [("data", body)]
+        fields = [("data", await _joined(chunks))]
     elif media_type.startswith("image/"):
-        fields = [("image", body)]
+        image_begins()
+        fields = [("image", await _joined(chunks))]
     else:
         raise BadRequest
     named = [(name, value) for name, value in fields if name in {"image", "data"}]
@@ -84,20 +65,46 @@ def parse(body: bytes, content_type: str) -> ImageInput | JsonInput:
     return ImageInput(value) if name == "image" else JsonInput(_checked_json(value))
 
 
-def _multipart(body: bytes, options: dict[str, str]) -> list[tuple[str, bytes]]:
+async def _chunks(
+    request: Request[Any, Any, Any], max_bytes: int, take: Callable[[int], None], too_large: TooLarge
+) -> AsyncIterator[bytes]:
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        more = bool(message.get("more_body"))
+        if chunk := message.get("body", b""):
+            size += len(chunk)  # type: ignore[arg-type]  # bytes of an http.request, by the ASGI specification
+            if size > max_bytes:
+                raise too_large
+            take(len(chunk))  # type: ignore[arg-type]
+            yield chunk  # type: ignore[misc]
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+async def _multipart(
+    chunks: AsyncIterator[bytes], options: dict[str, str], image_begins: Callable[[], None]
+) -> list[tuple[str, bytes]]:
     fields: list[tuple[str, bytes]] = []
-    name, value = "", bytearray()
+    name, value = "", list[bytes | bytearray]()
     try:
         with PushMultipartParser(options.get("boundary", ""), max_segment_count=MAX_FIELDS) as parser:
-            for event in parser.parse(body):
-                if event is None:
-                    fields.append((name, bytes(value)))
-                elif isinstance(event, (bytes, bytearray)):
-                    value += event
-                else:
-                    if event.charset and event.charset.lower() not in {"utf-8", "utf8", "us-ascii", "binary"}:
-                        raise BadRequest
-                    name, value = event.name, bytearray()
+            async for chunk in chunks:
+                for event in parser.parse(chunk):
+                    if event is None:
+                        fields.append((name, b"".join(value)))
+                    elif isinstance(event, (bytes, bytearray)):
+                        value.append(event)
+                    else:
+                        if event.charset and event.charset.lower() not in {"utf-8", "utf8", "us-ascii", "binary"}:
+                            raise BadRequest
+                        name, value = event.name, []
+                        if name == "image":
+                            image_begins()
     except (MultipartError, UnicodeError, LookupError):
         raise BadRequest from None
     return fields

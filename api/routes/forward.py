@@ -87,15 +87,20 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     top_k = _top_k(request)
     memory: Memory = state.memory
     take = held.enter_context(memory.share())
-    content = await body.read(request, settings.max_body_bytes, take)
-    given = body.parse(content, request.headers.get("content-type", ""))
+    server: ModelServer = state.model_server
+    admission: Admission = state.admission
+
+    def image_begins() -> None:
+        """An image that cannot be served now is refused before it is read."""
+        call.request_type = "image"
+        server.circuit.check()
+        admission.check()
+
+    given = await body.read(request, settings.max_body_bytes, take, image_begins)
     if isinstance(given, body.JsonInput):
         call.request_type = "json"
         return b'{"message":"JSON data processed","received_data":%b}' % given.text
     call.request_type = "image"
-    server: ModelServer = state.model_server
-    admission: Admission = state.admission
-    server.circuit.check()  # a call that cannot be served costs nothing more
     work = admission.start(lambda: _classify(request, call, given.content, top_k))
     return await _unless_the_client_leaves(request, work, held)
 

@@ -149,3 +149,25 @@ async def test_a_body_that_does_not_come_is_a_408(settings, rows):
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert answer.endswith(b'{"detail":"the body did not come in time"}')
     assert [row["status_code"] for row in rows()] == [408]
+
+
+@pytest.mark.parametrize("head", [b"multipart/form-data; boundary=b", b"image/jpeg"])
+async def test_an_image_that_cannot_be_served_is_refused_before_it_has_come(settings, rows, head):
+    part = b"--b\r\nContent-Disposition: form-data; name=image; filename=p.jpg\r\n\r\n" if b"form" in head else b""
+    async with client_of(settings, Engine(3), max_image_calls=1) as client:
+        first = asyncio.create_task(client.post("/forward", **FORM))
+        await asyncio.sleep(0.3)
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        begun = (
+            b"POST /forward HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000000\r\nContent-Type: "
+        )
+        writer.write(begun + head + b"\r\n\r\n" + part)
+        async with asyncio.timeout(2.9):  # after two seconds the rest of the body is no longer waited for
+            answer = await reader.readuntil(b"\r\n\r\n")
+            while b"too many images" not in answer:
+                answer += await reader.read(1000)
+        assert b" 503 " in answer
+        assert not first.done()
+        writer.close()
+        assert (await first).status_code == 200
+    assert sorted((row["status_code"], row["request_type"]) for row in rows()) == [(200, "image"), (503, "image")]
