@@ -1,20 +1,26 @@
 """Replicas that start together on an empty database: one migrates, the others wait for it, and all serve."""
 
+import multiprocessing
+import multiprocessing.synchronize
+import sqlite3
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from api.database import set_pragmas
 from api.settings import Settings
 from tests.api.processes import processes
 from tests.databases import execute
 from tests.test_migrations import copy_of_project
 
 REPLICAS = 5
+FILES = 200
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -55,9 +61,8 @@ def test_of_five_that_start_at_once_one_migrates_and_all_serve(settings: Setting
 def test_a_failed_migration_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:
     project = copy_of_project(tmp_path / "project")
     (last,) = (project / "migrations/versions").glob("0003*.py")
-    last.write_text(
-        last.read_text().replace("def downgrade", "    op.execute('SELECT * FROM nothing')\n\ndef downgrade")
-    )
+    failing = "    op.execute('SELECT * FROM nothing')\n\n"
+    last.write_text(last.read_text().replace("def downgrade", f"{failing}def downgrade"))
     environment = {"DATABASE_URL": settings.database_url}
 
     def alembic(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -68,3 +73,22 @@ def test_a_failed_migration_leaves_nothing_behind(settings: Settings, tmp_path: 
     assert alembic("current").stdout == ""
     last.write_text(last.read_text().replace("SELECT * FROM nothing", "SELECT 1"))
     assert alembic("upgrade", "head").returncode == 0
+
+
+def connect(folder: str, begin: "multiprocessing.synchronize.Barrier") -> None:
+    """Opens new databases at the same moment as others."""
+    for number in range(FILES):
+        begin.wait(30)
+        with closing(sqlite3.connect(f"{folder}/{number}.db")) as database:
+            set_pragmas(database, None)
+
+
+def test_several_processes_may_make_a_new_file_at_once(tmp_path: Path) -> None:
+    spawning = multiprocessing.get_context("spawn")
+    arguments = (str(tmp_path), spawning.Barrier(REPLICAS))
+    started = [spawning.Process(target=connect, args=arguments) for _ in range(REPLICAS)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0] * REPLICAS
