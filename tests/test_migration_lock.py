@@ -20,7 +20,7 @@ from tests.databases import execute
 from tests.test_migrations import copy_of_project
 
 REPLICAS = 5
-FILES = 200
+FILES = 60
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
