@@ -13,12 +13,13 @@ ARG BASE=python:3.11-slim-bookworm
 # DATABASE_URL says otherwise.
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 RUN mkdir -p /app /srv/run && chown 10001:10001 /srv/run
 WORKDIR /srv/run
 
-# The packages, in layers that a change of the code leaves as they are: the project is installed as a link to /app.
+# The packages, in layers that a change of the code leaves as they are: of the project only its commands are installed.
 FROM base AS packages
 WORKDIR /app
 COPY pyproject.toml constraints.txt LICENSE ./
