@@ -1,7 +1,9 @@
 """The database's connections: one engine, with SQLite made fit for a server."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
+from sqlite3 import OperationalError
 from typing import Any
 
 from advanced_alchemy.extensions.litestar import (
@@ -17,7 +19,6 @@ BUSY_TIMEOUT = 2
 """Seconds that SQLite waits for another process's lock, and a call waits for a pooled connection."""
 
 PRAGMAS = (
-    "PRAGMA journal_mode=WAL",  # readers and the writer do not block each other
     "PRAGMA synchronous=FULL",  # a committed row survives a power cut; group commit shares the cost
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000}",
@@ -27,6 +28,15 @@ PRAGMAS = (
 def set_pragmas(connection: Any, _record: Any) -> None:
     """SQLite forgets everything but the journal mode between connections."""
     cursor = connection.cursor()
+    give_up = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not block each other
+            break
+        except OperationalError:  # of two that switch a new file at once, one is refused without waiting
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
     for pragma in PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
