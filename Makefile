@@ -7,13 +7,13 @@ INSTALLED_BENCH := $(VENV)/.installed-bench
 .PHONY: help serve test scale-test archive bench check clean
 
 help:
-	@echo 'make serve    run the service; prints its address once a prediction can be served'
-	@echo 'make test     lint, types and all tests'
-	@echo 'make scale-test  several services behind HAProxy, stopped and killed under load'
-	@echo 'make archive  build the model archive anew'
-	@echo 'make bench    measure the service beside its ceiling and its peers'
-	@echo 'make check    lint and types'
-	@echo 'make clean    remove logs, caches and temporary files; databases, archives and secrets stay'
+	@echo 'make serve       run the service; prints its address once a prediction can be served'
+	@echo 'make test        lint, types and all tests'
+	@echo 'make scale-test  replicas behind HAProxy, stopped and killed under load, and what each adds'
+	@echo 'make archive     build the model archive anew'
+	@echo 'make bench       measure the service beside its ceiling and its peers'
+	@echo 'make check       lint and types'
+	@echo 'make clean       remove logs, caches and temporary files; databases, archives and secrets stay'
 
 # exec: signals reach the command itself.
 serve test archive check: $(INSTALLED)

@@ -70,6 +70,7 @@ class Replica:
 @contextmanager
 def replicas(folder: Path, model_store: Path, postgresql: PostgreSQL, names: Sequence[str]) -> Iterator[list[Replica]]:
     """As many services, ready, on one empty database."""
+    folder.mkdir(exist_ok=True)
     migrate(postgresql.url)
     places = [Replica(name, folder / name, model_store, postgresql.url) for name in names]
     try:
@@ -161,6 +162,18 @@ class Record:
             for request_id, code in database.execute(statement, {"name": f"{load.name}-%"}):
                 found.setdefault(request_id, []).append(code)
         return found
+
+    def wait_for_codes(self, load: Load, code: int, seconds: float = 10.0) -> None:
+        """Until each answer of this code so far has its row."""
+        told = [answer.request_id for answer in load.answers if answer.code == code]
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.codes(load)
+            missing = [name for name in told if found.get(name) != [code]]
+            if not missing:
+                return
+            assert time.monotonic() < deadline, f"{len(missing)} of {len(told)} rows are not there"
+            time.sleep(0.2)
 
     def wait_until_it_tells(self, load: Load, seconds: float = 15.0) -> None:
         """Until each answer has exactly one row, with its code, and there is no other."""

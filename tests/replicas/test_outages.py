@@ -100,6 +100,7 @@ def test_postgresql_restarted_is_an_honest_503_and_recovery(cluster: Cluster, mo
             cluster.postgresql.start()
         back = time.monotonic()
         load.wait_for_answers(10, 200, seconds=15)
+        cluster.record.wait_for_codes(load, 503)  # while other calls go on
         recovered = next(answer.ended for answer in load.answers if answer.began > back and answer.code == 200) - back
     assert load.codes().keys() == {200, 503}, load.codes()
     print(f"{mode}: {load.codes()}, served again after {recovered:.1f} s")
