@@ -4,19 +4,23 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_BENCH := $(VENV)/.installed-bench
 
-.PHONY: help serve test archive bench check clean
+.PHONY: help serve test scale-test archive bench check clean
 
 help:
-	@echo 'make serve    run the service; prints its address once a prediction can be served'
-	@echo 'make test     lint, types and all tests'
-	@echo 'make archive  build the model archive anew'
-	@echo 'make bench    measure the service beside its ceiling and its peers'
-	@echo 'make check    lint and types'
-	@echo 'make clean    remove logs, caches and temporary files; databases, archives and secrets stay'
+	@echo 'make serve       run the service; prints its address once a prediction can be served'
+	@echo 'make test        lint, types and all tests'
+	@echo 'make scale-test  replicas behind HAProxy, stopped and killed under load, and what each adds'
+	@echo 'make archive     build the model archive anew'
+	@echo 'make bench       measure the service beside its ceiling and its peers'
+	@echo 'make check       lint and types'
+	@echo 'make clean       remove logs, caches and temporary files; databases, archives and secrets stay'
 
 # exec: signals reach the command itself.
 serve test archive check: $(INSTALLED)
 	@exec $(VENV)/bin/ml-service $@
+
+scale-test: $(INSTALLED)
+	@exec $(VENV)/bin/pytest -m replicas tests/replicas
 
 bench: $(INSTALLED_BENCH)
 	@exec $(VENV)/bin/ml-service bench

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import database_config, prepare
 from api.deadline import BodyDeadline
-from api.draining import Draining
+from api.draining import Draining, close_connections
 from api.errors import render
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
@@ -90,7 +90,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
         middleware=[BodyDeadline(settings.body_timeout)],
-        before_send=[add_request_id, add_security_headers],
+        before_send=[add_request_id, add_security_headers, close_connections],
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,

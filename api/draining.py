@@ -2,7 +2,8 @@
 
 uvicorn closes its port at once on SIGTERM. A client that is about to connect would find nobody, and whoever asks for
 readiness too. So uvicorn hears of the signal only after `SHUTDOWN_DELAY`; it then closes the port and waits for the
-calls that are in work.
+calls that are in work. Until then calls are served as ever, since the load balancer still sends them here; each answer
+closes its connection, so that the client's next call goes elsewhere.
 """
 
 import asyncio
@@ -11,6 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from litestar.enums import ScopeType
+from litestar.types import Message, Scope
 
 
 class Draining:
@@ -37,3 +41,11 @@ class Draining:
             yield
         finally:
             signal.signal(signal.SIGTERM, previous)
+
+
+async def close_connections(message: Message, scope: Scope) -> None:
+    """Litestar's `before_send` hook: from SIGTERM on, no connection takes a second call."""
+    if message["type"] == "http.response.start" and scope["type"] == ScopeType.HTTP:
+        draining: Draining = scope["app"].state.draining
+        if draining.begun:
+            message["headers"] = [*message["headers"], (b"connection", b"close")]

@@ -110,8 +110,8 @@ class Unavailable(ServiceError):  # noqa: N818
     status = 503
     detail = "the service is unavailable, try again later"
 
-    def __init__(self, detail: str | None = None, retry_after: int = 1, headers: dict[str, str] | None = None) -> None:
-        super().__init__(detail, {"Retry-After": str(retry_after), **(headers or {})})
+    def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_after)})
 
 
 class TimedOut(ServiceError):  # noqa: N818

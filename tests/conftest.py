@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.archive import build
 from tests.databases import execute, migrate
 from tests.postgresql import binaries, postgresql_server
 
@@ -21,6 +22,22 @@ def untrained_weights() -> "Weights":
     from cli.weights import untrained  # noqa: PLC0415
 
     return untrained("resnet50")
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with an archive of untrained weights in fp32."""
+    store = tmp_path_factory.mktemp("model_store")
+    build(
+        store / "resnet50.mar",
+        weights=None,
+        labels=None,
+        arch="resnet50",
+        precision="fp32",
+        untrained=True,
+        compiled=False,
+    )
+    return store
 
 
 @pytest.fixture(scope="session")

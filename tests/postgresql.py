@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,29 +24,70 @@ def binaries() -> Path | None:
     return folders[-1].parent if folders else None
 
 
+@dataclass(frozen=True)
+class PostgreSQL:
+    """One server: its folder, its port, and the options that it is started with."""
+
+    binaries: Path
+    folder: str
+    port: int
+    options: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """Of a database to connect to."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Returns once it takes connections."""
+        sockets = f"-c unix_socket_directories={self.folder}"
+        started_with = " ".join([f"-p {self.port} -c listen_addresses=127.0.0.1 {sockets}", *self.options])
+        self.run("pg_ctl", *self._control, "-o", started_with, "start")
+
+    def stop(self, mode: str) -> None:
+        """`fast` breaks all connections and ends in order; `immediate` is a crash."""
+        self.run("pg_ctl", *self._control, "-m", mode, "stop")
+
+    def run(self, name: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs."""
+        user = _user()
+        subprocess.run([self.binaries / name, *arguments], user=user, group=user and "nogroup",
+                       extra_groups=[] if user else None, cwd=self.folder, check=True, stdout=subprocess.DEVNULL,
+                       stderr=sys.stderr)  # fmt: skip
+
+    @property
+    def data(self) -> str:
+        """The data folder."""
+        return f"{self.folder}/data"
+
+    @property
+    def _control(self) -> list[str]:
+        return ["-D", self.data, "-l", f"{self.folder}/log", "-w"]
+
+
+def _user() -> str | None:
+    return UNPRIVILEGED if os.geteuid() == 0 else None
+
+
 @contextmanager
-def postgresql_server(binaries: Path, *options: str) -> Iterator[str]:
-    """Starts a server with its defaults but for `options`; yields the URL of a database to connect to."""
-    user = UNPRIVILEGED if os.geteuid() == 0 else None
+def postgresql(binaries: Path, *options: str) -> Iterator[PostgreSQL]:
+    """Starts a server with its defaults but for `options`."""
     with TemporaryDirectory(prefix="pg") as folder, socket.socket() as free:
-        if user:
+        if user := _user():
             shutil.chown(folder, user)
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        data, sockets = f"{folder}/data", f"-c unix_socket_directories={folder}"
-        started_with = " ".join([f"-p {port} -c listen_addresses=127.0.0.1 {sockets}", *options])
-        init = ["initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"]
-        control = ["pg_ctl", "-D", data, "-l", f"{folder}/log", "-w"]
-
-        def run(name: str, *arguments: str) -> None:
-            command = [binaries / name, *arguments]
-            subprocess.run(command, user=user, group=user and "nogroup", extra_groups=[] if user else None, cwd=folder,
-                           check=True, stdout=subprocess.DEVNULL, stderr=sys.stderr)  # fmt: skip
-
-        run(*init)
+        server = PostgreSQL(binaries, folder, free.getsockname()[1], options)
+        server.run("initdb", "-D", server.data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C")
         free.close()
-        run(*control, "-o", started_with, "start")
+        server.start()
         try:
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            run(*control, "-m", "immediate", "stop")
+            server.stop("immediate")
+
+
+@contextmanager
+def postgresql_server(binaries: Path, *options: str) -> Iterator[str]:
+    """The same for whoever only connects to it; yields the URL."""
+    with postgresql(binaries, *options) as server:
+        yield server.url

@@ -7,7 +7,8 @@ A row that cannot be written in time must not make its answer a lie, now or late
 - a row that still waits for the writer is withdrawn, which nothing can outrun: both happen on one event loop;
 - a row that the writer has taken waits for the outcome. Up to the commit the attempt is cancelled after `ATTEMPT`
   seconds and rolled back; the commit itself is not interrupted, since its outcome could then not be known;
-- either way the call is kept as the 503 that its client gets, and written once the database takes rows again.
+- either way the call is kept as the 503 that its client gets, and written once the database takes rows again. It takes
+  the place of the row that a commit left whose answer was lost with the connection.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, text, tuple_
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -104,7 +105,7 @@ class Recorder:
             yield
         finally:
             await self._queue.join()
-            async with self._writing:  # not in the middle of a commit
+            async with self._writing:  # not in the middle of the late ones
                 writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
@@ -115,11 +116,10 @@ class Recorder:
     async def _write(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(PAUSE if self._late else None):
+                async with asyncio.timeout(PAUSE):
                     group = [await self._queue.get()]
             except TimeoutError:
-                async with self._writing:
-                    await self._write_late()
+                await self._write_late()
                 continue
             while len(group) < GROUP and not self._queue.empty():
                 group.append(self._queue.get_nowait())
@@ -129,6 +129,8 @@ class Recorder:
             await self._store(waiting)
             for _ in group:
                 self._queue.task_done()
+            if any(entry.committed.result() for entry in waiting):
+                await self._write_late()
 
     async def _store(self, entries: list[Entry]) -> None:
         """Commits the rows. If one of them is at fault it is found by halving, so that it takes no other with it."""
@@ -178,16 +180,36 @@ class Recorder:
         self._late.append(row | {"status_code": 503, "result": None, "error_message": message})
 
     async def _write_late(self) -> None:
-        while self._late:
-            rows = [self._late[i] for i in range(min(GROUP, len(self._late)))]
-            entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
-            await self._store(entries)
-            if not any(entry.committed.result() for entry in entries):
-                return
-            for entry in entries:
-                row = self._late.popleft()
-                if not entry.committed.result():
-                    self._late.append(row)
+        async with self._writing:
+            while self._late:
+                rows = [self._late[i] for i in range(min(GROUP, len(self._late)))]
+                if not await self._take_back(rows):
+                    return
+                entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
+                await self._store(entries)
+                if not any(entry.committed.result() for entry in entries):
+                    return
+                for entry in entries:
+                    row = self._late.popleft()
+                    if not entry.committed.result():
+                        self._late.append(row)
+
+    async def _take_back(self, rows: list[dict[str, Any]]) -> bool:
+        """Deletes what a broken commit may have left of these calls; false if the database cannot say now."""
+        times = [row["created_at"] for row in rows]
+        calls = [(row["created_at"], row["request_id"]) for row in rows]
+        these = tuple_(ForwardRequest.created_at, ForwardRequest.request_id).in_(calls)
+        left = delete(ForwardRequest).where(ForwardRequest.created_at.between(min(times), max(times)), these)
+        try:
+            async with asyncio.timeout(ATTEMPT), self._engine.begin() as database:
+                if database.dialect.name == "postgresql":
+                    # Waits for every commit under way: PostgreSQL may still be at one whose connection is gone.
+                    await database.execute(text("LOCK TABLE forward_requests IN SHARE ROW EXCLUSIVE MODE"))
+                await database.execute(left)
+        except Exception as error:
+            logger.error("%d rows of the record have to wait: %s", len(rows), _reason(error))  # noqa: TRY400
+            return False
+        return True
 
     def _lose(self, row: dict[str, Any]) -> None:
         self._lost += 1

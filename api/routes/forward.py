@@ -8,7 +8,7 @@ from litestar import Request, Response, post
 from litestar.enums import MediaType
 
 from api.accounts.auth import bearer, signed_in_user
-from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable, as_service_error
+from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, as_service_error
 from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
@@ -80,8 +80,6 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     """The answer's `result` as JSON text."""
     state = request.app.state
     settings: Settings = state.settings
-    if state.draining.begun:
-        raise Unavailable("the service is stopping, try again later", headers={"Connection": "close"})
     await _attach_user(request, call, settings)
     await _check_rate(request, call, settings)
     top_k = _top_k(request)

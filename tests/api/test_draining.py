@@ -70,8 +70,9 @@ async def test_sigterm_with_thirty_calls_in_work(settings: Settings, rows, port,
                 process.send_signal(signal.SIGTERM)  # a supervisor repeats itself
                 ready = await client.get("/health/ready")
                 assert (ready.status_code, ready.json()) == (503, {"detail": "not ready: the service is stopping"})
-                refused = await client.post("/forward", json=1)
-                assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+                # A load balancer has not seen it yet. The next call of this client is better made elsewhere.
+                late = await client.post("/forward", json=1)
+                assert (late.status_code, late.headers["Connection"]) == (200, "close")
                 await asyncio.sleep(1.2)
                 assert not all(call.done() for call in calls), "the port closes while calls are in work"
                 with pytest.raises(ConnectionRefusedError):
@@ -83,4 +84,4 @@ async def test_sigterm_with_thirty_calls_in_work(settings: Settings, rows, port,
         finally:
             if process.returncode is None:
                 process.kill()
-    assert sorted(row["status_code"] for row in rows()) == [200] * 30 + [503]
+    assert sorted(row["status_code"] for row in rows()) == [200] * 31

@@ -19,7 +19,6 @@ import httpx
 import psutil
 import pytest
 
-from cli.archive import build
 from tests.images import encode, picture
 
 START, STOP = 120.0, 60.0
@@ -107,28 +106,12 @@ def free_ports(count: int) -> int:
         return int(port)
 
 
-@pytest.fixture(scope="session")
-def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store with an archive of untrained weights in fp32."""
-    store = tmp_path_factory.mktemp("model_store")
-    build(
-        store / "resnet50.mar",
-        weights=None,
-        labels=None,
-        arch="resnet50",
-        precision="fp32",
-        untrained=True,
-        compiled=False,
-    )
-    return store
-
-
 @contextmanager
 def started(folder: Path, model_store: Path, **settings: str) -> Iterator[Service]:
-    """Starts a service in `folder`; on leaving stops it, and kills what a failed test left."""
-    port, model_port = free_ports(1), free_ports(3)
+    """Starts a service in `folder`, or starts it again; on leaving stops it, and kills what a failed test left."""
+    port, model_port = settings.get("PORT") or free_ports(1), settings.get("TORCHSERVE_PORT") or free_ports(3)
     run_dir = folder / "run"
-    (folder / "path").mkdir()
+    (folder / "path").mkdir(exist_ok=True)
     environment = {
         "PATH": str(folder / "path"),
         "HOME": str(folder),
@@ -154,7 +137,7 @@ def started(folder: Path, model_store: Path, **settings: str) -> Iterator[Servic
         process,
         url=f"{address}:{port}",
         torchserve_url=f"{address}:{model_port}",
-        management_url=f"{address}:{model_port + 1}",
+        management_url=f"{address}:{int(model_port) + 1}",
         run_dir=run_dir,
         database_url=environment["DATABASE_URL"],
     )
