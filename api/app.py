@@ -94,7 +94,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,
-        cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
+        cors_config=_cors(settings),
         logging_config=LoggingConfig(
             root={"level": settings.log_level, "handlers": ["queue_listener"]},
             # In DEBUG aiosqlite's lines show what is written, password hashes too.
@@ -104,6 +104,11 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     )
     app.state.settings = settings
     return app
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    exposed = ["Server-Timing", "X-Request-ID", "Retry-After"]
+    return CORSConfig(settings.cors_origins, expose_headers=exposed) if settings.cors_origins else None
 
 
 @contextlib.asynccontextmanager

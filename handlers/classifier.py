@@ -103,26 +103,35 @@ class Classifier:
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
         """JSON for each row of the batch, in order. A row that is refused does not touch its neighbours.
 
+        Each answer says in `Server-Timing` what decoding its image took, and the inference of its batch.
+
         A row holds the request body under `body`, or the fields of a form: `data` and, if given, `top_k`.
         """
         answers = [b""] * len(data)
         images: list[Tensor] = []
-        accepted: list[tuple[int, int]] = []
+        accepted: list[tuple[int, int, str]] = []
         for i, row in enumerate(data):
+            started = time.perf_counter()
             context.set_response_content_type(i, "application/json")
             if context.get_request_header(i, "describe") == "True":
                 answers[i] = to_json(self.describe())
                 continue
             top_k = parse_top_k(asked_top_k(row, context.get_all_request_header(i)))
             image = self.decode(row.get("body", row.get("data"))) if top_k else 400
+            decoding = f"decode;dur={1000 * (time.perf_counter() - started):.3f}"
+            context.set_response_header(i, "Server-Timing", decoding)
             if isinstance(image, int):
                 context.set_response_status(image, DETAILS[image], i)
                 answers[i] = to_json({"detail": DETAILS[image]})
             else:
                 images.append(image)
-                accepted.append((i, top_k))
+                accepted.append((i, top_k, decoding))
         if images:
-            for (i, top_k), probabilities in zip(accepted, self.classify(torch.stack(images)), strict=True):
+            started = time.perf_counter()
+            classified = self.classify(torch.stack(images))
+            inference = f"inference;dur={1000 * (time.perf_counter() - started):.3f}"  # the whole batch's
+            for (i, top_k, decoding), probabilities in zip(accepted, classified, strict=True):
+                context.set_response_header(i, "Server-Timing", f"{decoding}, {inference}")
                 answers[i] = to_json(self.answer(probabilities, top_k))
         return answers
 

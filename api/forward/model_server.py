@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import httpx
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
 from api.settings import Settings
+from api.timing import Timing
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +86,8 @@ class ModelServer:
         self._described: tuple[Any, dict[str, Any]] = (None, {})
         self.circuit = Circuit(self._answers)
 
-    async def predict(self, image: bytes, top_k: int, request_id: str) -> bytes:
-        """The handler's answer to an encoded image: a JSON object, as it came.
+    async def predict(self, image: bytes, top_k: int, request_id: str, timing: Timing) -> bytes:
+        """The handler's answer to an encoded image: a JSON object, as it came. What it took goes to `timing`.
 
         Raises:
             BadRequest, TooLarge, CannotProcess: what the handler says of the image.
@@ -95,6 +97,7 @@ class ModelServer:
         self.circuit.check()
         # TorchServe drops the query of /predictions: top_k goes as a header.
         headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id, "X-Top-K": str(top_k)}
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._send_twice(headers=headers, content=image)
@@ -104,6 +107,7 @@ class ModelServer:
         except TimeoutError:
             self.circuit.failed()
             raise TimedOut from None
+        timing.answered(time.perf_counter() - started, answer.headers.get("server-timing"))
         if answer.status_code in {404, 500, 503, 507}:
             logger.warning("the model server answered %d: %.300s", answer.status_code, answer.text)
             self.circuit.failed()

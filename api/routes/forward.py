@@ -56,7 +56,7 @@ async def _classify(request: Request[Any, Any, Any], call: Call, image: bytes, t
     state = request.app.state
     call.image_size = await images.dimensions(image, state.settings.max_image_pixels)
     server: ModelServer = state.model_server
-    return await server.predict(image, top_k, request_id(request.scope))
+    return await server.predict(image, top_k, request_id(request.scope), call.timing)
 
 
 async def _unless_the_client_leaves(
