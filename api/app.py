@@ -23,6 +23,7 @@ from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
 from api.forward.upstream import Upstream
 from api.history.retention import keep
+from api.observability.middleware import measured
 from api.pages import openapi_config, redoc
 from api.record.middleware import RecordMiddleware
 from api.record.recorder import Recorder
@@ -32,6 +33,7 @@ from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
 from api.routes.history import delete_history, export_history, read_history, read_row
+from api.routes.metrics import read_metrics
 from api.routes.stats import read_stats, read_timeline
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
 from api.throttling.login_limits import LoginLimits
@@ -85,6 +87,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             read_timeline,
             live,
             ready,
+            read_metrics,
             redoc,
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
@@ -103,6 +106,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         ),
     )
     app.state.settings = settings
+    app.asgi_handler = measured(app.asgi_handler)
     return app
 
 

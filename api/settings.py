@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     forward_auth: Literal["optional", "required"] = "optional"
     history_mode: Literal["strict", "best_effort"] = "strict"
     """`best_effort`: a call whose row cannot be written is answered all the same, and the loss logged."""
+    metrics_access: Access = Access.OPEN
+    """Who may read `/metrics`."""
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
 
     login_rate: RateOrOff = Rate.parse("20/minute")

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from api.errors import Unavailable
+from api.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Circuit:
         What has been down for a while will likely be down for as long again: that is what `Retry-After` says.
         """
         if self._watch is not None:
+            metrics.CIRCUIT.inc()
             down = math.ceil(time.monotonic() - self._since)
             raise Unavailable("the model server is down, try again later", max(SHORTEST, min(LONGEST, down)))
 
@@ -48,6 +50,7 @@ class Circuit:
         self._failures += 1
         if (gone or self._failures >= FAILURES) and self._watch is None:
             logger.error("the model server is down: calls are refused until it has a ready worker")
+            metrics.CIRCUIT_OPEN.set(1)
             self._since = time.monotonic()
             self._watch = asyncio.create_task(self._until_ready())
 
@@ -59,6 +62,7 @@ class Circuit:
         finally:
             if self._watch is not None:
                 self._watch.cancel()
+                metrics.CIRCUIT_OPEN.set(0)
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._watch
 
@@ -67,4 +71,5 @@ class Circuit:
             await asyncio.sleep(PAUSE)
         self._failures = 0
         self._watch = None
+        metrics.CIRCUIT_OPEN.set(0)
         logger.warning("the model server is back after %.1f s", time.monotonic() - self._since)

@@ -17,6 +17,7 @@ import httpx
 
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
+from api.observability import metrics
 from api.settings import Settings
 from api.timing import Timing
 
@@ -108,6 +109,9 @@ class ModelServer:
             self.circuit.failed()
             raise TimedOut from None
         timing.answered(time.perf_counter() - started, answer.headers.get("server-timing"))
+        metrics.QUEUE.observe(timing.queue or 0.0)
+        if timing.model is not None:
+            metrics.MODEL.observe(timing.model)
         if answer.status_code in {404, 500, 503, 507}:
             logger.warning("the model server answered %d: %.300s", answer.status_code, answer.text)
             self.circuit.failed()
@@ -142,6 +146,8 @@ class ModelServer:
                 return await self._state()
         except TimeoutError:
             raise TimedOut from None
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise Unavailable("the model server does not answer in its own terms") from None
 
     async def _answers(self) -> bool:
         try:

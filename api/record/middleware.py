@@ -10,6 +10,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ServiceError, Unavailable
+from api.observability import metrics
 from api.record.call import Call
 from api.record.recorder import NotRecorded, Recorder
 from api.request_id import request_id
@@ -90,6 +91,9 @@ async def _commit(scope: Scope, call: Call, status: int) -> None:
         await _recorder(scope).record(row)
     finally:
         call.timing.record = time.perf_counter() - started
+        metrics.RECORD.observe(call.timing.record)
+        if call.timing.upload is not None:
+            metrics.UPLOAD.observe(call.timing.upload)
 
 
 async def _refuse(send: Send, call: Call) -> None:

@@ -13,6 +13,7 @@ A row that cannot be written in time must not make its answer a lie, now or late
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.models import ForwardRequest
+from api.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +136,11 @@ class Recorder:
         """Commits the rows. If one of them is at fault it is found by halving, so that it takes no other with it."""
         if not entries:
             return
+        started = time.perf_counter()
         try:
             await self._insert([entry.row for entry in entries])
         except NOT_NOW as error:
+            metrics.FAILED_WRITES.inc()
             logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
             _settle(entries, False)
         except Exception as error:
@@ -149,6 +153,8 @@ class Recorder:
             logger.warning("row %s written without its details: %s", entry.row["request_id"], _reason(error))
             _settle(entries, await self._insert_bare(entry.row))
         else:
+            metrics.WRITES.observe(time.perf_counter() - started)
+            metrics.GROUPS.observe(len(entries))
             _settle(entries, True)
 
     async def _insert_bare(self, row: dict[str, Any]) -> bool:
@@ -176,6 +182,7 @@ class Recorder:
             self._lose(self._late.popleft())
         message = "the call could not be recorded in time"
         self._late.append(row | {"status_code": 503, "result": None, "error_message": message})
+        metrics.LATE_ROWS.set(len(self._late))
 
     async def _write_late(self) -> None:
         while self._late:
@@ -188,9 +195,11 @@ class Recorder:
                 row = self._late.popleft()
                 if not entry.committed.result():
                     self._late.append(row)
+            metrics.LATE_ROWS.set(len(self._late))
 
     def _lose(self, row: dict[str, Any]) -> None:
         self._lost += 1
+        metrics.LOST_ROWS.inc()
         logger.error("call %s is not in the record; %d lost since the start", row["request_id"], self._lost)
 
 

@@ -12,6 +12,7 @@ from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Un
 from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
+from api.observability import metrics
 from api.openapi import ForwardOperation, errors
 from api.record.call import Call
 from api.request_id import request_id
@@ -49,7 +50,11 @@ async def _check_rate(request: Request[Any, Any, Any], call: Call, settings: Set
         key = throttle.key("forward", "address", client_address(request, settings.trusted_proxies))
     else:
         key = throttle.key("forward", "user", str(call.user_id))
-    await throttle.take(Limit(key, settings.forward_rate))
+    try:
+        await throttle.take(Limit(key, settings.forward_rate))
+    except TooManyRequests:
+        metrics.RATE.inc()
+        raise
 
 
 async def _classify(request: Request[Any, Any, Any], call: Call, image: bytes, top_k: int) -> bytes:
@@ -81,6 +86,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     state = request.app.state
     settings: Settings = state.settings
     if state.draining.begun:
+        metrics.DRAINING.inc()
         raise Unavailable("the service is stopping, try again later", headers={"Connection": "close"})
     await _attach_user(request, call, settings)
     await _check_rate(request, call, settings)
