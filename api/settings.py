@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     history_retention_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 0
     """Older rows of the history are deleted; 0 keeps them."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    """Of the API's log and the model server's."""
 
     torchserve_url: Url = "http://127.0.0.1:8080"
     torchserve_management_url: Url = "http://127.0.0.1:8081"

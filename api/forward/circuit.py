@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import Context
 
 from api.errors import Unavailable
 from api.observability import metrics
@@ -52,7 +53,8 @@ class Circuit:
             logger.error("the model server is down: calls are refused until it has a ready worker")
             metrics.CIRCUIT_OPEN.set(1)
             self._since = time.monotonic()
-            self._watch = asyncio.create_task(self._until_ready())
+            # In a context of its own: what it logs is not the failed call's.
+            self._watch = asyncio.create_task(self._until_ready(), context=Context())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from opentelemetry.trace import SpanKind
 
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
 from api.observability import metrics
+from api.observability.tracing import trace_headers, tracer
 from api.settings import Settings
 from api.timing import Timing
 
@@ -101,7 +103,8 @@ class ModelServer:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._send_twice(headers=headers, content=image)
+                with tracer.start_as_current_span("predict", kind=SpanKind.CLIENT):
+                    answer = await self._send_twice(headers=headers | trace_headers(), content=image)
         except (Unavailable, TimedOut) as error:
             self.circuit.failed(gone=isinstance(error, _Gone))
             raise

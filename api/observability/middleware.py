@@ -1,11 +1,12 @@
-"""Counts and times every call, unknown paths included: it stands around the router, which Litestar's own middleware
-does not."""
+"""Names, counts and times every call, unknown paths included: unlike Litestar's own middleware it stands around the
+router."""
 
 import time
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.observability.metrics import IN_FLIGHT, REQUESTS
+from api.request_id import CURRENT, request_id
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 INTERRUPTED = 503
@@ -32,6 +33,7 @@ def measured(app: ASGIApp) -> ASGIApp:
                 count()
             await send(message)
 
+        CURRENT.set(request_id(scope))  # the server gives each call a task of its own
         IN_FLIGHT.inc()
         try:
             await app(scope, receive, noted_send)

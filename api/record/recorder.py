@@ -150,7 +150,7 @@ class Recorder:
                 await self._store(entries[half:])
                 return
             [entry] = entries
-            logger.warning("row %s written without its details: %s", entry.row["request_id"], _reason(error))
+            logger.warning("written without its details: %s", _reason(error), extra=_named(entry.row))
             _settle(entries, await self._insert_bare(entry.row))
         else:
             metrics.WRITES.observe(time.perf_counter() - started)
@@ -164,7 +164,7 @@ class Recorder:
             try:
                 await self._insert([row | dict.fromkeys(left_out)])
             except Exception as error:
-                logger.error("row %s could not be written: %s", row["request_id"], _reason(error))  # noqa: TRY400
+                logger.error("a row could not be written: %s", _reason(error), extra=_named(row))  # noqa: TRY400
             else:
                 return True
         return False
@@ -200,13 +200,19 @@ class Recorder:
     def _lose(self, row: dict[str, Any]) -> None:
         self._lost += 1
         metrics.LOST_ROWS.inc()
-        logger.error("call %s is not in the record; %d lost since the start", row["request_id"], self._lost)
+        text = "call %s is not in the record; %d lost since the start"
+        logger.error(text, row["request_id"], self._lost, extra=_named(row))
 
 
 def _settle(entries: list[Entry], committed: bool) -> None:
     for entry in entries:
         if not entry.committed.done():  # else its caller was cancelled
             entry.committed.set_result(committed)
+
+
+def _named(row: dict[str, Any]) -> dict[str, str]:
+    """For the log: the writer's task belongs to no call."""
+    return {"request_id": row["request_id"]}
 
 
 def _reason(error: Exception) -> str:
