@@ -12,7 +12,6 @@ import httpx
 from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
-from litestar.logging import LoggingConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import database_config, prepare
@@ -23,6 +22,9 @@ from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
 from api.forward.upstream import Upstream
 from api.history.retention import keep
+from api.observability.logs import logging_config
+from api.observability.middleware import measured
+from api.observability.tracing import traced, tracing, wanted
 from api.pages import openapi_config, redoc
 from api.record.middleware import RecordMiddleware
 from api.record.recorder import Recorder
@@ -32,6 +34,7 @@ from api.routes.accounts import register, token
 from api.routes.forward import forward
 from api.routes.health import live, ready
 from api.routes.history import delete_history, export_history, read_history, read_row
+from api.routes.metrics import read_metrics
 from api.routes.stats import read_stats, read_timeline
 from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
 from api.throttling.login_limits import LoginLimits
@@ -62,7 +65,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
         try:
-            async with upstream, model_server.circuit.running(), recorder.running(), admission.open():
+            async with tracing(), upstream, model_server.circuit.running(), recorder.running(), admission.open():
                 with app.state.draining.on_sigterm(settings.shutdown_delay):
                     async with _retention(engine, settings.history_retention_days):
                         yield
@@ -85,6 +88,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             read_timeline,
             live,
             ready,
+            read_metrics,
             redoc,
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
@@ -94,16 +98,17 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,
-        cors_config=CORSConfig(allow_origins=settings.cors_origins) if settings.cors_origins else None,
-        logging_config=LoggingConfig(
-            root={"level": settings.log_level, "handlers": ["queue_listener"]},
-            # In DEBUG aiosqlite's lines show what is written, password hashes too.
-            loggers={"aiosqlite": {"level": "WARNING"}},
-            log_exceptions="never",  # `render` logs the unforeseen ones, once
-        ),
+        cors_config=_cors(settings),
+        logging_config=logging_config(settings.log_level, settings.log_format),
     )
     app.state.settings = settings
+    app.asgi_handler = measured(traced(app.asgi_handler) if wanted() else app.asgi_handler)
     return app
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    exposed = ["Server-Timing", "X-Request-ID", "Retry-After"]
+    return CORSConfig(settings.cors_origins, expose_headers=exposed) if settings.cors_origins else None
 
 
 @contextlib.asynccontextmanager

@@ -1,12 +1,15 @@
 """`X-Request-ID`: one name for a call in the answer, the record and the logs."""
 
 import re
+from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
 
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
 
+CURRENT: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the call that this task works on, for its log lines."""
 SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 

@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     forward_auth: Literal["optional", "required"] = "optional"
     history_mode: Literal["strict", "best_effort"] = "strict"
     """`best_effort`: a call whose row cannot be written is answered all the same, and the loss logged."""
+    metrics_access: Access = Access.OPEN
+    """Who may read `/metrics`."""
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
 
     login_rate: RateOrOff = Rate.parse("20/minute")
@@ -103,6 +105,8 @@ class Settings(BaseSettings):
     history_retention_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 0
     """Older rows of the history are deleted; 0 keeps them."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    """Of the API's log and the model server's."""
 
     torchserve_url: Url = "http://127.0.0.1:8080"
     torchserve_management_url: Url = "http://127.0.0.1:8081"

@@ -1,11 +1,13 @@
 """Building the .mar that TorchServe loads, and reading back what one holds.
 
-An archive is a zip: the handler, `weights.pt`, and `model.json`, which says what the handler needs to know about them.
+An archive is a zip: the handler with its telemetry, `weights.pt`, and `model.json`, which says what the handler needs
+to know about them.
 """
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -135,6 +137,7 @@ def pack(
             Path(folder, CONFIG).write_text(server_config(batch), "utf-8")
             torch.save(weights.state_dict, Path(folder, "weights.pt"))
             Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
+            shutil.copy(HANDLERS / "telemetry.py", folder)
             archive = run_archiver(Path(folder), target.stem)
             description = ArchiveDescription(target, archive.stat().st_size, sha256_of(archive), model)
             archive.replace(target)

@@ -78,6 +78,7 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
         **inherited,
         **workers,
         "OMP_NUM_THREADS": str(settings.model_threads),
+        "LOG_FORMAT": settings.log_format,
         "MAX_IMAGE_PIXELS": str(settings.max_image_pixels),
         "TMPDIR": str(folder.temporary),  # the pid file
         "TEMP": str(folder.temporary),  # the JVM's: sockets and unpacked archives

@@ -22,6 +22,7 @@ class RunFolder:
         self.path = path.absolute()
         self.logs = self.path / "logs"
         self.temporary = self.path / "tmp"
+        self.metrics = self.path / "metrics"
         self.keys = self.path / "key_file.json"
         self.secrets = self.path / "secrets.env"
         if len(os.fsencode(self.temporary / ".ts.sock.65535")) > SOCKET_PATH_LIMIT:
@@ -41,8 +42,9 @@ class RunFolder:
             except BlockingIOError:
                 raise CommandError(f"RUN_DIR: another service is running in {self.path}") from None
             self.keys.unlink(missing_ok=True)
-            shutil.rmtree(self.temporary, ignore_errors=True)
-            self.temporary.mkdir()
+            for folder in (self.temporary, self.metrics):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
             self.logs.mkdir(exist_ok=True)
             yield
 

@@ -84,6 +84,7 @@ class _Service:
             "TORCHSERVE_URL": f"http://{LOOPBACK}:{port}",
             "TORCHSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{port + 1}",
             "TORCHSERVE_KEY_FILE": str(self.folder.keys),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics),
         }
         drain = math.ceil(settings.torchserve_timeout) + DRAIN
         uvicorn = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", *HARDENED]

@@ -1,7 +1,7 @@
 """The TorchServe handler: a batch of image files in, a JSON answer for each out.
 
-It is copied into the archive beside `model.json` and `weights.pt` and stands alone there: it may import nothing of this
-project. TorchServe takes the only class of the module for the handler, so there may be no second one.
+It is copied into the archive beside `telemetry.py`, `model.json` and `weights.pt` and stands alone there: it may import
+nothing else of this project. TorchServe takes the only class of the module for the handler, so there may be no second.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 import warnings
 from contextlib import suppress
 from fractions import Fraction
+from importlib import import_module
 from math import ceil, floor, gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ts.context import Context
+
+    from handlers import telemetry
+else:  # in the archive this is no package
+    telemetry = import_module(".telemetry" if __package__ else "telemetry", __package__)
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 DETAILS = {400: "bad request", 413: "too many pixels", 422: "the image cannot be decoded"}
@@ -46,6 +51,7 @@ class Classifier:
     def initialize(self, context: Context) -> None:
         """Load what the archive holds onto the worker's device and run it once."""
         started = time.perf_counter()
+        telemetry.start()
         properties = context.system_properties
         model_dir, gpu = Path(properties["model_dir"]), properties.get("gpu_id")
         self.name: str = context.model_name
@@ -103,27 +109,43 @@ class Classifier:
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
         """JSON for each row of the batch, in order. A row that is refused does not touch its neighbours.
 
+        Each answer says in `Server-Timing` what decoding its image took, and the inference of its batch.
+
         A row holds the request body under `body`, or the fields of a form: `data` and, if given, `top_k`.
         """
         answers = [b""] * len(data)
+        headers = [context.get_all_request_header(i) for i in range(len(data))]
         images: list[Tensor] = []
-        accepted: list[tuple[int, int]] = []
+        accepted: list[tuple[int, int, telemetry.Stage]] = []
         for i, row in enumerate(data):
             context.set_response_content_type(i, "application/json")
             if context.get_request_header(i, "describe") == "True":
                 answers[i] = to_json(self.describe())
                 continue
-            top_k = parse_top_k(asked_top_k(row, context.get_all_request_header(i)))
+            telemetry.working_on(headers[i])
+            started = time.perf_counter_ns()
+            top_k = parse_top_k(asked_top_k(row, headers[i]))
             image = self.decode(row.get("body", row.get("data"))) if top_k else 400
+            decoding = telemetry.Stage("decode", started, time.perf_counter_ns())
             if isinstance(image, int):
                 context.set_response_status(image, DETAILS[image], i)
+                context.set_response_header(i, "Server-Timing", telemetry.server_timing([decoding]))
                 answers[i] = to_json({"detail": DETAILS[image]})
+                telemetry.trace(headers[i], [decoding], image)
             else:
                 images.append(image)
-                accepted.append((i, top_k))
+                accepted.append((i, top_k, decoding))
         if images:
-            for (i, top_k), probabilities in zip(accepted, self.classify(torch.stack(images)), strict=True):
+            telemetry.working_on(*(headers[i] for i, _, _ in accepted))
+            started = time.perf_counter_ns()
+            classified = self.classify(torch.stack(images))
+            inference = telemetry.Stage("inference", started, time.perf_counter_ns())  # the whole batch's
+            for (i, top_k, decoding), probabilities in zip(accepted, classified, strict=True):
+                stages = [decoding, inference]
+                context.set_response_header(i, "Server-Timing", telemetry.server_timing(stages))
                 answers[i] = to_json(self.answer(probabilities, top_k))
+                telemetry.trace(headers[i], stages, 200)
+        telemetry.working_on()
         return answers
 
     def describe(self) -> dict[str, Any]:
@@ -160,7 +182,8 @@ class Classifier:
                 return self.crop(image) if self.precision == "fp32" else self.crop_quickly(image)
             except UnidentifiedImageError:
                 return 400
-            except Exception:  # Pillow's decoders raise anything for a broken file: OSError, SyntaxError, struct.error…
+            except Exception as error:  # Pillow's decoders raise anything for a broken file: OSError, struct.error…
+                logging.warning("the image cannot be decoded: %s: %s", type(error).__name__, error)
                 return 422
 
     def reduce(self, image: Image.Image) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.accounts import tokens
 from api.errors import Forbidden, Unauthorized
 from api.models import User
-from api.settings import Settings
+from api.settings import Access, Settings
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -81,3 +81,9 @@ async def holder_of_admin_token(connection: Connection, _: BaseRouteHandler) -> 
         raise Unauthorized
     if not is_admin_token(token, connection.app.state.settings):
         raise Forbidden("wrong admin token")
+
+
+async def reader_of_metrics(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard: anyone, or `ADMIN_TOKEN` with `METRICS_ACCESS=token`."""
+    if connection.app.state.settings.metrics_access is Access.TOKEN:
+        await holder_of_admin_token(connection, handler)

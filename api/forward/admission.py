@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 from api.errors import Unavailable
+from api.observability import metrics
 
 WEIGHT = 0.1
 """Of the newest interval in the measured one."""
@@ -31,6 +32,7 @@ class Admission:
     def check(self) -> None:
         """Raises Unavailable if all places are taken."""
         if len(self._work) >= self._limit:
+            metrics.BUSY.inc()
             raise Unavailable("too many images are waiting, try again later", self._retry_after())
 
     def start(self, work: Callable[[], Coroutine[Any, Any, bytes]]) -> asyncio.Task[bytes]:
@@ -44,12 +46,15 @@ class Admission:
             self._last = time.monotonic()  # the time before was idle and says nothing of the rate
         task = asyncio.create_task(work())
         self._work.add(task)
+        metrics.ADMITTED.inc()
+        metrics.IN_WORK.inc()
         task.add_done_callback(self._ended)
         return task
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """On leaving, ends the work that nobody waits for any more."""
+        metrics.PLACES.set(self._limit)
         try:
             yield
         finally:
@@ -59,6 +64,7 @@ class Admission:
 
     def _ended(self, task: asyncio.Task[bytes]) -> None:
         self._work.discard(task)
+        metrics.IN_WORK.dec()
         if task.cancelled() or task.exception() is not None:
             return
         now = time.monotonic()
@@ -91,6 +97,7 @@ class Memory:
         def take(size: int) -> None:
             nonlocal taken
             if self._held + size > self._limit:
+                metrics.MEMORY.inc()
                 raise Unavailable("too much is being uploaded, try again later")
             taken += size
             self._held += size

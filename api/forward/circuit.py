@@ -10,8 +10,10 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import Context
 
 from api.errors import Unavailable
+from api.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Circuit:
         What has been down for a while will likely be down for as long again: that is what `Retry-After` says.
         """
         if self._watch is not None:
+            metrics.CIRCUIT.inc()
             down = math.ceil(time.monotonic() - self._since)
             raise Unavailable("the model server is down, try again later", max(SHORTEST, min(LONGEST, down)))
 
@@ -48,8 +51,10 @@ class Circuit:
         self._failures += 1
         if (gone or self._failures >= FAILURES) and self._watch is None:
             logger.error("the model server is down: calls are refused until it has a ready worker")
+            metrics.CIRCUIT_OPEN.set(1)
             self._since = time.monotonic()
-            self._watch = asyncio.create_task(self._until_ready())
+            # In a context of its own: what it logs is not the failed call's.
+            self._watch = asyncio.create_task(self._until_ready(), context=Context())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -59,6 +64,7 @@ class Circuit:
         finally:
             if self._watch is not None:
                 self._watch.cancel()
+                metrics.CIRCUIT_OPEN.set(0)
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._watch
 
@@ -67,4 +73,5 @@ class Circuit:
             await asyncio.sleep(PAUSE)
         self._failures = 0
         self._watch = None
+        metrics.CIRCUIT_OPEN.set(0)
         logger.warning("the model server is back after %.1f s", time.monotonic() - self._since)

@@ -8,15 +8,20 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from opentelemetry.trace import SpanKind
 
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
+from api.observability import metrics
+from api.observability.tracing import trace_headers, tracer
 from api.settings import Settings
+from api.timing import Timing
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +89,8 @@ class ModelServer:
         self._described: tuple[Any, dict[str, Any]] = (None, {})
         self.circuit = Circuit(self._answers)
 
-    async def predict(self, image: bytes, top_k: int, request_id: str) -> bytes:
-        """The handler's answer to an encoded image: a JSON object, as it came.
+    async def predict(self, image: bytes, top_k: int, request_id: str, timing: Timing) -> bytes:
+        """The handler's answer to an encoded image: a JSON object, as it came. What it took goes to `timing`.
 
         Raises:
             BadRequest, TooLarge, CannotProcess: what the handler says of the image.
@@ -95,15 +100,21 @@ class ModelServer:
         self.circuit.check()
         # TorchServe drops the query of /predictions: top_k goes as a header.
         headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id, "X-Top-K": str(top_k)}
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._send_twice(headers=headers, content=image)
+                with tracer.start_as_current_span("predict", kind=SpanKind.CLIENT):
+                    answer = await self._send_twice(headers=headers | trace_headers(), content=image)
         except (Unavailable, TimedOut) as error:
             self.circuit.failed(gone=isinstance(error, _Gone))
             raise
         except TimeoutError:
             self.circuit.failed()
             raise TimedOut from None
+        timing.answered(time.perf_counter() - started, answer.headers.get("server-timing"))
+        metrics.QUEUE.observe(timing.queue or 0.0)
+        if timing.model is not None:
+            metrics.MODEL.observe(timing.model)
         if answer.status_code in {404, 500, 503, 507}:
             logger.warning("the model server answered %d: %.300s", answer.status_code, answer.text)
             self.circuit.failed()
@@ -138,6 +149,8 @@ class ModelServer:
                 return await self._state()
         except TimeoutError:
             raise TimedOut from None
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise Unavailable("the model server does not answer in its own terms") from None
 
     async def _answers(self) -> bool:
         try:

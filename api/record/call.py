@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from api.timing import Timing
+
 
 @dataclass(slots=True)
 class Call:
@@ -17,8 +19,16 @@ class Call:
     error_message: str | None = None
     received: int = 0
     body_complete: bool = False
+    timing: Timing = field(default_factory=Timing)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started: float = field(default_factory=time.perf_counter)
+
+    def receive(self, size: int, *, more: bool) -> None:
+        """A part of the body came."""
+        self.received += size
+        if not more and not self.body_complete:
+            self.body_complete = True
+            self.timing.upload = time.perf_counter() - self._started
 
     def row(self, status: int, request_id: str) -> dict[str, Any]:
         """The row as it stands now; `processing_time` ends here."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -9,6 +10,8 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ServiceError, Unavailable
+from api.observability import metrics
+from api.observability.tracing import tracer
 from api.record.call import Call
 from api.record.recorder import NotRecorded, Recorder
 from api.request_id import request_id
@@ -37,8 +40,7 @@ class RecordMiddleware(ASGIMiddleware):
         async def counted_receive() -> Any:
             message = await receive()
             if message["type"] == "http.request":
-                call.received += len(message.get("body", b""))
-                call.body_complete = not message.get("more_body")
+                call.receive(len(message.get("body", b"")), more=bool(message.get("more_body")))
             return message
 
         async def recorded_send(message: Message) -> None:
@@ -50,7 +52,9 @@ class RecordMiddleware(ASGIMiddleware):
                     await _commit(scope, call, message["status"])
                 except NotRecorded:  # logged by the writer
                     replaced = True
-                    await _refuse(send)
+                    await _refuse(send, call)
+                else:
+                    message["headers"] = [*message["headers"], (b"server-timing", call.timing.header())]
             if not replaced:
                 await send(message)
 
@@ -83,11 +87,20 @@ def _recorder(scope: Scope) -> Recorder:
 
 
 async def _commit(scope: Scope, call: Call, status: int) -> None:
-    await _recorder(scope).record(call.row(status, request_id(scope)))
+    row, started = call.row(status, request_id(scope)), time.perf_counter()
+    try:
+        with tracer.start_as_current_span("record"):
+            await _recorder(scope).record(row)
+    finally:
+        call.timing.record = time.perf_counter() - started
+        metrics.RECORD.observe(call.timing.record)
+        if call.timing.upload is not None:
+            metrics.UPLOAD.observe(call.timing.upload)
 
 
-async def _refuse(send: Send) -> None:
+async def _refuse(send: Send, call: Call) -> None:
     body = b'{"detail":"the request could not be recorded, try again later"}'
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"retry-after", b"1")]
+    headers.append((b"server-timing", call.timing.header()))
     await send({"type": "http.response.start", "status": Unavailable.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -14,6 +14,7 @@ A row that cannot be written in time must not make its answer a lie, now or late
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.models import ForwardRequest
+from api.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +138,11 @@ class Recorder:
         """Commits the rows. If one of them is at fault it is found by halving, so that it takes no other with it."""
         if not entries:
             return
+        started = time.perf_counter()
         try:
             await self._insert([entry.row for entry in entries])
         except NOT_NOW as error:
+            metrics.FAILED_WRITES.inc()
             logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
             _settle(entries, False)
         except Exception as error:
@@ -148,9 +152,11 @@ class Recorder:
                 await self._store(entries[half:])
                 return
             [entry] = entries
-            logger.warning("row %s written without its details: %s", entry.row["request_id"], _reason(error))
+            logger.warning("written without its details: %s", _reason(error), extra=_named(entry.row))
             _settle(entries, await self._insert_bare(entry.row))
         else:
+            metrics.WRITES.observe(time.perf_counter() - started)
+            metrics.GROUPS.observe(len(entries))
             _settle(entries, True)
 
     async def _insert_bare(self, row: dict[str, Any]) -> bool:
@@ -160,7 +166,7 @@ class Recorder:
             try:
                 await self._insert([row | dict.fromkeys(left_out)])
             except Exception as error:
-                logger.error("row %s could not be written: %s", row["request_id"], _reason(error))  # noqa: TRY400
+                logger.error("a row could not be written: %s", _reason(error), extra=_named(row))  # noqa: TRY400
             else:
                 return True
         return False
@@ -178,6 +184,7 @@ class Recorder:
             self._lose(self._late.popleft())
         message = "the call could not be recorded in time"
         self._late.append(row | {"status_code": 503, "result": None, "error_message": message})
+        metrics.LATE_ROWS.set(len(self._late))
 
     async def _write_late(self) -> None:
         async with self._writing:
@@ -193,6 +200,7 @@ class Recorder:
                     row = self._late.popleft()
                     if not entry.committed.result():
                         self._late.append(row)
+                metrics.LATE_ROWS.set(len(self._late))
 
     async def _take_back(self, rows: list[dict[str, Any]]) -> bool:
         """Deletes what a broken commit may have left of these calls; false if the database cannot say now."""
@@ -213,13 +221,20 @@ class Recorder:
 
     def _lose(self, row: dict[str, Any]) -> None:
         self._lost += 1
-        logger.error("call %s is not in the record; %d lost since the start", row["request_id"], self._lost)
+        metrics.LOST_ROWS.inc()
+        text = "call %s is not in the record; %d lost since the start"
+        logger.error(text, row["request_id"], self._lost, extra=_named(row))
 
 
 def _settle(entries: list[Entry], committed: bool) -> None:
     for entry in entries:
         if not entry.committed.done():  # else its caller was cancelled
             entry.committed.set_result(committed)
+
+
+def _named(row: dict[str, Any]) -> dict[str, str]:
+    """For the log: the writer's task belongs to no call."""
+    return {"request_id": row["request_id"]}
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,8 @@ from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, as
 from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
+from api.observability import metrics
+from api.observability.tracing import tracer
 from api.openapi import ForwardOperation, errors
 from api.record.call import Call
 from api.request_id import request_id
@@ -49,14 +51,18 @@ async def _check_rate(request: Request[Any, Any, Any], call: Call, settings: Set
         key = throttle.key("forward", "address", client_address(request, settings.trusted_proxies))
     else:
         key = throttle.key("forward", "user", str(call.user_id))
-    await throttle.take(Limit(key, settings.forward_rate))
+    try:
+        await throttle.take(Limit(key, settings.forward_rate))
+    except TooManyRequests:
+        metrics.RATE.inc()
+        raise
 
 
 async def _classify(request: Request[Any, Any, Any], call: Call, image: bytes, top_k: int) -> bytes:
     state = request.app.state
     call.image_size = await images.dimensions(image, state.settings.max_image_pixels)
     server: ModelServer = state.model_server
-    return await server.predict(image, top_k, request_id(request.scope))
+    return await server.predict(image, top_k, request_id(request.scope), call.timing)
 
 
 async def _unless_the_client_leaves(
@@ -94,7 +100,8 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
         server.circuit.check()
         admission.check()
 
-    given = await body.read(request, settings.max_body_bytes, take, image_begins)
+    with tracer.start_as_current_span("upload"):
+        given = await body.read(request, settings.max_body_bytes, take, image_begins)
     if isinstance(given, body.JsonInput):
         call.request_type = "json"
         return b'{"message":"JSON data processed","received_data":%b}' % given.text

@@ -39,7 +39,8 @@ async def live() -> Live:
     return Live("ok")
 
 
-async def _database_problem(engine: AsyncEngine) -> str | None:
+async def database_problem(engine: AsyncEngine) -> str | None:
+    """What is wrong with the database, within `DATABASE_TIMEOUT`."""
     try:
         async with asyncio.timeout(DATABASE_TIMEOUT), engine.connect() as database:
             await database.execute(select(ForwardRequest.id).limit(1))
@@ -48,7 +49,8 @@ async def _database_problem(engine: AsyncEngine) -> str | None:
     return None
 
 
-async def _model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
+async def model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
+    """What is wrong with the model server, and its state."""
     try:
         state = await server.state()
     except ServiceError as error:
@@ -69,7 +71,7 @@ async def ready(request: Request[Any, Any, Any]) -> Ready:
     app = request.app.state
     if app.draining.begun:
         raise Unavailable("not ready: the service is stopping")
-    database, (model, state) = await asyncio.gather(_database_problem(app.engine), _model_problem(app.model_server))
+    database, (model, state) = await asyncio.gather(database_problem(app.engine), model_problem(app.model_server))
     if problems := [problem for problem in (database, model) if problem]:
         raise Unavailable(f"not ready: {'; '.join(problems)}")
     return Ready("ready", "ok", state.ready_workers, state.description, state.description.get("warning"))

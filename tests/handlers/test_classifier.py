@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Context:
         self.headers = headers or []
         self.statuses: dict[int, int] = {}
         self.content_types: dict[int, str] = {}
+        self.response_headers: dict[int, dict[str, str]] = {}
 
     def get_request_header(self, idx: int, key: str) -> str | None:
         return self.headers[idx].get(key)
@@ -39,6 +41,9 @@ class Context:
 
     def set_response_content_type(self, idx: int, value: str) -> None:
         self.content_types[idx] = value
+
+    def set_response_header(self, idx: int, key: str, value: str) -> None:
+        self.response_headers.setdefault(idx, {})[key] = value
 
 
 def worker(folder: Path, weights: Weights, **changes: Any) -> Classifier:
@@ -112,6 +117,19 @@ def test_a_bad_image_leaves_its_batch_mates_alone(classifier: Classifier) -> Non
     assert [status for status, _ in answers] == [200, 422, 200, 400, 200]
     assert answers[2][1]["top_class"] == alone[1]["top_class"]
     assert answers[3][1] == {"detail": "bad request"}
+
+
+def test_every_answer_says_what_its_image_and_its_batch_took(classifier: Classifier) -> None:
+    batch = [images.encode(images.picture(1, 3000, 2000), "PNG"), b"text", images.encode(images.picture(1), "JPEG")]
+    context = Context(headers=[{}] * 3)
+    classifier.handle([{"body": body} for body in batch], context)
+    took = [
+        {stage: float(ms) for stage, ms in re.findall(r"(\w+);dur=([0-9.]+)", headers["Server-Timing"])}
+        for _, headers in sorted(context.response_headers.items())
+    ]
+    assert [stages.keys() for stages in took] == [{"decode", "inference"}, {"decode"}, {"decode", "inference"}]
+    assert took[0]["decode"] > 2 * took[2]["decode"]
+    assert took[0]["inference"] == took[2]["inference"] > 1
 
 
 def test_a_batch_of_bad_images_is_answered(classifier: Classifier) -> None:

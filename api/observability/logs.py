@@ -1,0 +1,62 @@
+"""The log: every line about a call carries its request id, as text or, with `LOG_FORMAT=json`, in an object a line."""
+
+import logging
+import sys
+from typing import Any
+
+from litestar.logging import LoggingConfig
+from pythonjsonlogger.core import RESERVED_ATTRS
+
+from api.request_id import CURRENT
+
+TEXT = "%(levelname)s - %(asctime)s - %(request_id)s - %(name)s - %(module)s - %(message)s"
+JSON = {
+    "()": "pythonjsonlogger.json.JsonFormatter",
+    "fmt": ["levelname", "name", "message", "request_id"],
+    "rename_fields": {"levelname": "level", "name": "logger", "exc_info": "exception"},
+    "timestamp": "time",
+    "json_ensure_ascii": False,
+    "reserved_attrs": [*RESERVED_ATTRS, "taskName", "color_message"],  # the latter is uvicorn's, with escape codes
+}
+
+
+def request_id_filter(absent: str | None) -> Any:
+    """A filter that gives records the id of the call at hand, unless they name one; `absent` without a call."""
+
+    def add(record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id"):
+            record.request_id = CURRENT.get() or absent
+        return True
+
+    return add
+
+
+def logging_config(level: str, log_format: str) -> LoggingConfig:
+    """For this process, uvicorn's lines included. They are formatted where they arise, and written in a thread."""
+    as_json = log_format == "json"
+    queue: dict[str, Any] = {"class": "litestar.logging.standard.QueueListenerHandler"}
+    if sys.version_info >= (3, 12):
+        queue = {
+            "class": "logging.handlers.QueueHandler",
+            "queue": {"()": "queue.Queue", "maxsize": -1},
+            "listener": "litestar.logging.standard.LoggingQueueListener",
+            "handlers": ["console"],
+        }
+    through_queue: dict[str, Any] = {"handlers": ["queue_listener"], "level": "INFO", "propagate": False}
+    return LoggingConfig(
+        filters={"request_id": {"()": request_id_filter, "absent": None if as_json else "-"}},
+        formatters={"line": JSON if as_json else {"format": TEXT}, "as_it_is": {"format": "%(message)s"}},
+        handlers={
+            "console": {"class": "logging.StreamHandler", "formatter": "as_it_is"},
+            "queue_listener": queue | {"formatter": "line", "filters": ["request_id"]},
+        },
+        root={"level": level, "handlers": ["queue_listener"]},
+        loggers={
+            "litestar": through_queue,
+            "uvicorn": through_queue,
+            "uvicorn.access": through_queue,
+            # In DEBUG aiosqlite's lines show what is written, password hashes too.
+            "aiosqlite": {"level": "WARNING"},
+        },
+        log_exceptions="never",  # `render` logs the unforeseen ones, once
+    )

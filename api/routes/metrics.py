@@ -1,0 +1,30 @@
+"""`/metrics`, for Prometheus."""
+
+import asyncio
+from typing import Any
+
+from litestar import MediaType, Request, Response, get
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.accounts.auth import reader_of_metrics
+from api.observability.exposition import Now, exposition
+from api.openapi import errors
+from api.routes.health import database_problem, model_problem
+
+
+@get(
+    "/metrics",
+    tags=["health"],
+    summary="What was counted and timed",
+    response_description="Prometheus' text format.",
+    media_type=MediaType.TEXT,
+    guards=[reader_of_metrics],
+    security=[{}, {"adminToken": []}],
+    responses=errors({401: "not authenticated", 403: "wrong admin token"}),
+)
+async def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Of all processes together. Open, unless `METRICS_ACCESS=token`; tells neither secrets nor users."""
+    app = request.app.state
+    database, (_, model) = await asyncio.gather(database_problem(app.engine), model_problem(app.model_server))
+    now = Now(database_up=not database, ready_workers=model.ready_workers, description=model.description)
+    return Response(await asyncio.to_thread(exposition, now), media_type=CONTENT_TYPE_LATEST)
