@@ -69,6 +69,8 @@ def test_a_killed_replica_takes_only_what_it_had_in_flight(cluster: Cluster) -> 
     victim = cluster.replicas[0]
     with load.running(CLIENTS):
         load.wait_for_answers(5, 200)
+        while not cluster.proxy.in_flight(victim.name):
+            time.sleep(0.01)
         victim.kill()
         killed = time.monotonic()
         load.wait_for_answers(10, 200)
@@ -77,8 +79,12 @@ def test_a_killed_replica_takes_only_what_it_had_in_flight(cluster: Cluster) -> 
     lost = [answer for answer in load.answers if answer.code != 200]
     assert all(answer.began < killed for answer in lost), lost
     assert len(lost) <= CLIENTS
-    # HAProxy says in the API's form that nobody knows: the call may have its row or not.
-    assert all(answer.code == 502 and "may have been made" in answer.text for answer in lost), lost
+    # Nobody knows of these whether they have their row. HAProxy says so in the API's form, or closes without a word a
+    # connection that has had an answer before.
+    assert all(answer.code == 0 or (answer.code == 502 and "may have been made" in answer.text) for answer in lost), (
+        lost
+    )
+    print(f"{load.codes()}, lost: {lost}")
     assert max(answer.ended - answer.began for answer in load.answers if answer.began >= killed) < 3
     rows = cluster.record.codes(load)
     answered = {answer.request_id: [answer.code] for answer in load.answers if answer.code == 200}
