@@ -43,9 +43,16 @@ class Proxy:
 
     def states(self) -> dict[str, str]:
         """The state of each replica as the checks see it: `UP`, `DOWN`, or on the way, such as `UP 1/2`."""
+        return {name: row["status"] for name, row in self._statistics().items()}
+
+    def in_flight(self, replica: str) -> int:
+        """Calls that it has in hand."""
+        return int(self._statistics()[replica]["scur"])
+
+    def _statistics(self) -> dict[str, dict[str, str]]:
         lines = httpx.get(f"{self.statistics_url}/;csv").text.removeprefix("# ").splitlines()
         rows = [row for row in csv.DictReader(lines) if row["pxname"] == "replicas"]
-        return {row["svname"]: row["status"] for row in rows if row["svname"] != "BACKEND"}
+        return {row["svname"]: row for row in rows if row["svname"] != "BACKEND"}
 
     def wait_for(self, replica: str, state: str, seconds: float = 30.0) -> None:
         """Until the checks see the replica so."""

@@ -97,11 +97,13 @@ class Answer:
 
 @dataclass
 class Load:
-    """Clients that post images and JSON in turn through the proxy, each its next call when it has its answer, at most
-    one in `PACE` seconds. Every call has an id of its own."""
+    """Clients that post through the proxy, each its next call when it has its answer, at most one in `pace` seconds.
+    Two of three calls are images, or all are JSON. Every call has an id of its own."""
 
     name: str
     proxy: Proxy
+    pace: float = PACE
+    images: bool = True
     answers: list[Answer] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -134,8 +136,8 @@ class Load:
         with httpx.Client(base_url=self.proxy.url, timeout=60) as client:
             while not self._stopping.is_set():
                 began, number = time.monotonic(), next(self._numbers)
-                self.answers.append(self._call(client, f"{self.name}-{number}", number % 3 < 2))
-                self._stopping.wait(max(0.0, began + PACE - time.monotonic()))
+                self.answers.append(self._call(client, f"{self.name}-{number}", self.images and number % 3 < 2))
+                self._stopping.wait(max(0.0, began + self.pace - time.monotonic()))
 
     def _call(self, client: httpx.Client, request_id: str, image: bool) -> Answer:
         body = {"files": {"image": IMAGE}} if image else {"data": {"data": "1"}}

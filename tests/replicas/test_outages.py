@@ -13,7 +13,7 @@ from tests.replicas.cluster import Load, Record, Replica, replicas
 
 pytestmark = pytest.mark.replicas
 
-CLIENTS = 3
+CLIENTS, WRITERS = 3, 6
 
 
 @dataclass
@@ -69,6 +69,8 @@ def test_a_killed_replica_takes_only_what_it_had_in_flight(cluster: Cluster) -> 
     victim = cluster.replicas[0]
     with load.running(CLIENTS):
         load.wait_for_answers(5, 200)
+        while not cluster.proxy.in_flight(victim.name):
+            time.sleep(0.01)
         victim.kill()
         killed = time.monotonic()
         load.wait_for_answers(10, 200)
@@ -77,8 +79,12 @@ def test_a_killed_replica_takes_only_what_it_had_in_flight(cluster: Cluster) -> 
     lost = [answer for answer in load.answers if answer.code != 200]
     assert all(answer.began < killed for answer in lost), lost
     assert len(lost) <= CLIENTS
-    # HAProxy says in the API's form that nobody knows: the call may have its row or not.
-    assert all(answer.code == 502 and "may have been made" in answer.text for answer in lost), lost
+    # Nobody knows of these whether they have their row. HAProxy says so in the API's form, or closes without a word a
+    # connection that has had an answer before.
+    assert all(answer.code == 0 or (answer.code == 502 and "may have been made" in answer.text) for answer in lost), (
+        lost
+    )
+    print(f"{load.codes()}, lost: {lost}")
     assert max(answer.ended - answer.began for answer in load.answers if answer.began >= killed) < 3
     rows = cluster.record.codes(load)
     answered = {answer.request_id: [answer.code] for answer in load.answers if answer.code == 200}
@@ -89,19 +95,22 @@ def test_a_killed_replica_takes_only_what_it_had_in_flight(cluster: Cluster) -> 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgresql_restarted_is_an_honest_503_and_recovery(cluster: Cluster, mode: str) -> None:
     load = Load(f"pg-{mode}", cluster.proxy)
-    with load.running(CLIENTS):
+    writing = Load(f"writing-{mode}", cluster.proxy, pace=0.02, images=False)  # so that commits are under way
+    with load.running(CLIENTS), writing.running(WRITERS):
         load.wait_for_answers(5, 200)
         cluster.postgresql.stop(mode)
         stopped = time.monotonic()
         try:
             load.wait_for_answers(5, 503)
-            assert load.codes(stopped).keys() == {503}
+            assert load.codes(stopped).keys() == writing.codes(stopped).keys() == {503}
         finally:
             cluster.postgresql.start()
         back = time.monotonic()
         load.wait_for_answers(10, 200, seconds=15)
-        cluster.record.wait_for_codes(load, 503)  # while other calls go on
-        recovered = next(answer.ended for answer in load.answers if answer.began > back and answer.code == 200) - back
-    assert load.codes().keys() == {200, 503}, load.codes()
-    print(f"{mode}: {load.codes()}, served again after {recovered:.1f} s")
-    cluster.record.wait_until_it_tells(load)
+        for each in (load, writing):
+            cluster.record.wait_for_codes(each, 503)  # while other calls go on
+        recovered = min(answer.ended for answer in load.answers if answer.began > back and answer.code == 200) - back
+    print(f"{mode}: {load.codes()}, {writing.codes()}, served again after {recovered:.1f} s")
+    for each in (load, writing):
+        assert each.codes().keys() == {200, 503}, each.codes()
+        cluster.record.wait_until_it_tells(each)
