@@ -75,8 +75,7 @@ def test_the_api_has_neither_torch_nor_java_nor_secrets(api_image):
 def test_the_api_answers_and_stops(replica, api):
     assert replica.ask("/health/ready")[0] == 503  # there is no model server
     assert replica.ask("/forward", "-F", "data={}")[0] == 200
-    assert replica.ask("/schema/openapi.json")[0] in {200, 404}
-    assert replica.ask("/docs")[0] == 200
+    assert replica.ask("/docs")[0] == 200  # its schema is made with Faker, of which the image has a part
     assert api.stop() < STOP
     assert "Traceback" not in api.log()
 

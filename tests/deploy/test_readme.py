@@ -1,4 +1,4 @@
-"""The commands of deploy/README.md that need no engine and no cluster are run: its `bash` blocks, in order, in a shell."""
+"""The commands of deploy/README.md that need no engine and no cluster are run: its `bash` blocks, in order."""
 
 import os
 import re
