@@ -29,7 +29,7 @@ FROM packages AS api-packages
 # Litestar brings Faker, with names and addresses of seventy countries: a sixth of the whole, which nothing here reads.
 RUN pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -e '.[postgres,tracing]' \
     && find /opt/venv/lib/python3*/site-packages/faker/providers -mindepth 2 -maxdepth 2 -type d -name '*_*' \
-         ! -name en_US ! -name __pycache__ -exec rm -r {} +
+         ! -name 'en_*' ! -name __pycache__ -exec rm -r {} +
 
 FROM packages AS model-server-packages
 # PyPI's torch for Linux carries CUDA, some gigabytes that a CPU does not need: name an index with other builds of torch
