@@ -1,6 +1,7 @@
 """What is sent for each call. No network here, so that the two clients share it."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +33,8 @@ def classify(image: Image, top_k: int) -> Call:
     """
     name = "image"
     if isinstance(image, str | PathLike):
-        name, content = Path(image).name, Path(image).read_bytes()
+        # A name that is no text goes as far as it is.
+        name, content = os.fsencode(Path(image).name).decode(errors="replace"), Path(image).read_bytes()
     elif isinstance(image, bytes):
         content = image
     else:

@@ -1,10 +1,14 @@
-"""The `ml-service` command: one subcommand a task, each a call into the module that does it."""
+"""The `ml-service` command: one subcommand a task, each a call into the module that does it.
+
+Exit codes, which scripts may rely on: see `EXIT_CODES`. Results go to standard output, everything else to standard error.
+"""
 
 import asyncio
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +16,36 @@ import typer
 
 from cli.errors import CommandError
 
+FAILED, INCOMPLETE = 1, 3
+EXIT_CODES = """\b
+Exit codes: 0 fine; 1 failed, with one line that says why; 2 wrong usage;
+3 (classify) some of the files could not be classified.
+Colour only on a terminal; NO_COLOR=1 turns it off."""
+FIRST_STEPS = f"""\b
+First steps:
+  ml-service serve                 start everything; prints the address
+  ml-service classify photo.jpg    from a second terminal
+  ml-service create-admin ada      who may read the history
+  ml-service history               what was asked, and what came of it
+  ml-service doctor                when something does not work
+
+{EXIT_CODES}"""
+"""What `ml-service --help` ends with."""
+SERVICE, MODEL, RECORD, PROJECT = "Run and use", "The model", "Users and history", "The project itself"
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
 app = typer.Typer(
     help="Image classification: ResNet50 in TorchServe behind a thin API.",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
 )
 
 CHECKS = (
@@ -26,7 +55,11 @@ CHECKS = (
 )
 
 
-@app.command("serve")
+@app.command(
+    "serve",
+    rich_help_panel=SERVICE,
+    epilog=example("ml-service serve", "PORT=9000 TORCHSERVE_PORT=9080 RUN_DIR=run2 ml-service serve"),
+)
 def run_service() -> None:
     """Start the model server and the API, and print the address once a prediction can be served."""
     from cli.serve import serve  # noqa: PLC0415  # each command loads only what it needs
@@ -34,7 +67,15 @@ def run_service() -> None:
     serve()
 
 
-@app.command("archive")
+@app.command(
+    "archive",
+    rich_help_panel=MODEL,
+    epilog=example(
+        "ml-service archive",
+        "ml-service archive --weights best.pth --labels names.txt",
+        "ml-service archive --precision int8 --calibrate photos/",
+    ),
+)
 def build_archive(
     weights: Annotated[
         Path | None, typer.Option(help="A checkpoint of the architecture, instead of a download.")
@@ -82,7 +123,11 @@ def build_archive(
     )
 
 
-@app.command("create-admin")
+@app.command(
+    "create-admin",
+    rich_help_panel=RECORD,
+    epilog=example("ml-service create-admin ada", "ml-service create-admin ada < password.txt"),
+)
 def create_administrator(name: Annotated[str, typer.Argument(help="The user name.")]) -> None:
     """Make an administrator; asks for the password, or reads it from standard input."""
     from api.settings import load_settings  # noqa: PLC0415
@@ -93,7 +138,7 @@ def create_administrator(name: Annotated[str, typer.Argument(help="The user name
     typer.echo(f"{name} is an administrator.")
 
 
-@app.command("reset-password")
+@app.command("reset-password", rich_help_panel=RECORD, epilog=example("ml-service reset-password ada"))
 def replace_password(name: Annotated[str, typer.Argument(help="The user name.")]) -> None:
     """Give a user another password, and void every token; asks for it, or reads it from standard input."""
     from api.settings import load_settings  # noqa: PLC0415
@@ -104,7 +149,7 @@ def replace_password(name: Annotated[str, typer.Argument(help="The user name.")]
     typer.echo(f"{name} has a new password, and no token any more.")
 
 
-@app.command("revoke-tokens")
+@app.command("revoke-tokens", rich_help_panel=RECORD, epilog=example("ml-service revoke-tokens ada"))
 def void_tokens(name: Annotated[str, typer.Argument(help="The user name.")]) -> None:
     """Void every token of a user, who can sign in again."""
     from api.settings import load_settings  # noqa: PLC0415
@@ -115,24 +160,66 @@ def void_tokens(name: Annotated[str, typer.Argument(help="The user name.")]) -> 
     typer.echo(f"{name} has no token any more.")
 
 
-@app.command("classify")
+@app.command(
+    "classify",
+    rich_help_panel=SERVICE,
+    epilog=example(
+        "ml-service classify photo.jpg",
+        "ml-service classify holidays/ --top-k 1 --format csv > seen.csv",
+        "curl -s https://example.org/cat.jpg | ml-service classify - --format json",
+    ),
+)
 def classify_files(
-    files: Annotated[list[Path], typer.Argument(help="Images.", exists=True, dir_okay=False)],
+    photos: Annotated[
+        list[Path], typer.Argument(help="Images, folders of images, or - for standard input.", show_default=False)
+    ],
     url: Annotated[str | None, typer.Option(help="The API's address; default: HOST and PORT.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="Classes per image.")] = 5,
+    output: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="Of the results.")] = "table",
+    token: Annotated[
+        str | None,
+        typer.Option(help="A bearer token, for a service that asks for one.", envvar="ML_SERVICE_TOKEN"),
+    ] = None,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Images in flight.")] = 4,
 ) -> None:
-    """Classify images with a running service. Ends with 1 if any could not be classified."""
+    """Classify images with a running service.
+
+    A file that fails gets a line on standard error, and the others go on; the exit code is then 3. A service that is busy
+    is asked again when it says so, for up to a minute.
+    """
     from api.settings import load_settings  # noqa: PLC0415
-    from cli.classify import classify  # noqa: PLC0415
+    from cli.classify import Job, classify  # noqa: PLC0415
     from cli.ports import base_url  # noqa: PLC0415
 
     if url is None:
         settings = load_settings()
         url = base_url(settings.host, settings.port)
-    raise typer.Exit(0 if classify(files, url, top_k) else 1)
+    if not classify(Job(photos, url, token, top_k, output, at_once)):
+        raise typer.Exit(INCOMPLETE)
 
 
-@app.command("bench")
+@app.command(
+    "doctor", rich_help_panel=SERVICE, epilog=example("ml-service doctor", "ml-service doctor --json | jq .[].name")
+)
+def examine(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, instead of lines.")] = False,
+) -> None:
+    """Look for what keeps the service from working, and say what to do.
+
+    Checks the settings, Python, Java, the packages, the archive, the weights, the ports, the keys and the database, and
+    changes nothing. The exit code is 1 if there is a problem; warnings alone leave it at 0.
+    """
+    from cli.doctor import doctor  # noqa: PLC0415
+
+    if not doctor(as_json=as_json):
+        raise typer.Exit(FAILED)
+
+
+@app.command(
+    "bench",
+    rich_help_panel=PROJECT,
+    epilog=example("ml-service bench", "ml-service bench --only api,fastapi --seconds 3"),
+)
 def run_benchmark(
     only: Annotated[str, typer.Option(help="Rows and comparisons, separated by commas; default: all.")] = "",
     seconds: Annotated[int, typer.Option(min=1, help="For each row at each concurrency in each round.")] = 5,
@@ -166,7 +253,13 @@ Window = Annotated[str | None, typer.Option(help="The last 30m, 1h, 24h, 7d … 
 AsJson = Annotated[bool, typer.Option("--json", help="What the API answers, instead of a table.")]
 
 
-@app.command("history")
+@app.command(
+    "history",
+    rich_help_panel=RECORD,
+    epilog=example(
+        "ml-service history --window 24h --status-code 503", "ml-service history --sort slowest --limit 5 --json"
+    ),
+)
 def show_history(
     since: Since = None,
     until: Until = None,
@@ -193,7 +286,7 @@ def show_history(
     asyncio.run(print_history(load_settings().database_url, filters, user, sort, limit, offset, as_json=as_json))
 
 
-@app.command("stats")
+@app.command("stats", rich_help_panel=RECORD, epilog=example("ml-service stats --window 24h"))
 def show_stats(since: Since = None, until: Until = None, window: Window = None, as_json: AsJson = False) -> None:
     """Print statistics of the record, straight from the database."""
     from api.settings import load_settings  # noqa: PLC0415
@@ -203,7 +296,7 @@ def show_stats(since: Since = None, until: Until = None, window: Window = None, 
     asyncio.run(print_stats(load_settings().database_url, filters, as_json=as_json))
 
 
-@app.command("check")
+@app.command("check", rich_help_panel=PROJECT, epilog=example("ml-service check"))
 def check() -> None:
     """Lint and type-check the project."""
     _in_project()
@@ -211,14 +304,14 @@ def check() -> None:
         _run_tool(command)
 
 
-@app.command("test")
+@app.command("test", rich_help_panel=PROJECT, epilog=example("ml-service test"))
 def test() -> None:
     """Lint, types and every test, the end-to-end ones against a real TorchServe."""
     check()
     _run_tool(["pytest"])
 
 
-@app.command("clean")
+@app.command("clean", rich_help_panel=PROJECT, epilog=example("ml-service clean"))
 def clean() -> None:
     """Remove what was built or cached; keeps the database, the archives and the run folder's secrets."""
     _in_project()
@@ -246,8 +339,11 @@ def _run_tool(command: list[str]) -> None:
 
 def main() -> None:
     """The console script: an error that a person can mend is one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be no text
     try:
         app()
     except CommandError as error:
         typer.echo(f"ml-service: {error}", err=True)
-        sys.exit(1)
+        sys.exit(FAILED)
