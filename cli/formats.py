@@ -1,4 +1,4 @@
-"""Classifications on standard output: a table for people, JSON and CSV for programs, each row as soon as it is there."""
+"""Classifications on standard output: a table for people; for programs JSON and CSV, a row as soon as it is there."""
 
 import csv
 import json

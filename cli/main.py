@@ -1,6 +1,6 @@
 """The `ml-service` command: one subcommand a task, each a call into the module that does it.
 
-Exit codes, which scripts may rely on: see `EXIT_CODES`. Results go to standard output, everything else to standard error.
+Scripts may rely on the exit codes (`EXIT_CODES`). Results go to standard output, everything else to standard error.
 """
 
 import asyncio
@@ -184,8 +184,8 @@ def classify_files(
 ) -> None:
     """Classify images with a running service.
 
-    A file that fails gets a line on standard error, and the others go on; the exit code is then 3. A service that is busy
-    is asked again when it says so, for up to a minute.
+    A file that fails gets a line on standard error, and the others go on; the exit code is then 3. A service that is
+    busy is asked again when it says so, for up to a minute.
     """
     from api.settings import load_settings  # noqa: PLC0415
     from cli.classify import Job, classify  # noqa: PLC0415

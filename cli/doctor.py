@@ -1,0 +1,54 @@
+"""`ml-service doctor`: all checks, a line each, with what to do."""
+
+import json
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cli.checks.database import check_database
+from cli.checks.finding import Finding
+from cli.checks.machine import check_machine
+from cli.checks.model import check_model
+from cli.checks.running import check_running
+from cli.checks.settings import check_settings
+from cli.errors import CommandError
+
+SIGNS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "bold red")}
+
+
+def doctor(*, as_json: bool) -> bool:
+    """Prints what was found; whether there is no problem. With settings that cannot be used, nothing that depends on
+    them is looked at."""
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([finding.as_dict() for finding in findings], ensure_ascii=False, indent=1))
+    else:
+        _print(findings)
+    return not any(finding.level == "problem" for finding in findings)
+
+
+def examine() -> list[Finding]:
+    """What every check has found."""
+    settings, findings = check_settings()
+    findings += check_machine()
+    if settings is None:
+        return findings
+    findings += check_model(settings)
+    findings += check_running(settings)
+    try:
+        findings.append(check_database(settings))
+    except CommandError as error:
+        findings.append(Finding("database", "problem", str(error), "run this in the project's root"))
+    return findings
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    for finding in findings:
+        sign, style = SIGNS[finding.level]
+        console.print(Text(sign, style), Text(f"{finding.name}: {finding.text}"))
+        if finding.todo:
+            console.print(Text(f"        → {finding.todo}"))
+    counts = {level: sum(finding.level == level for finding in findings) for level in SIGNS}
+    console.print(f"{counts['problem']} problems, {counts['warning']} warnings")
