@@ -19,6 +19,7 @@ from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model
 
 from cli import compilers, quantize
+from cli.progress import doing
 from handlers.classifier import cpu_features
 
 
@@ -104,8 +105,11 @@ def package(model: nn.Module, config: Mapping[str, Any], target: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        program = torch.export.export(model, (torch.zeros(1, crop, crop, 3, dtype=torch.uint8),))
-        torch._inductor.aoti_compile_and_package(program, package_path=str(target), inductor_configs={"freezing": True})
+        with doing("Compiling the model for this CPU"):
+            program = torch.export.export(model, (torch.zeros(1, crop, crop, 3, dtype=torch.uint8),))
+            torch._inductor.aoti_compile_and_package(
+                program, package_path=str(target), inductor_configs={"freezing": True}
+            )
     finally:
         torch.set_num_threads(threads)
 
