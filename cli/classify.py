@@ -1,8 +1,8 @@
 """`ml-service classify`: images through a running service, a few at once, their answers in the order of the files."""
 
+import asyncio
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import httpx
 from rich.console import Console
 from rich.progress import track
 
-from api_client import Classification, Client, ClientError
+from api_client import AsyncClient, Classification, ClientError
 from cli.errors import CommandError
-from cli.formats import Format, Result, writer
+from cli.formats import Format, Result, Write, writer
 
 IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 """What is looked for in a folder. A file that is named itself may be called anything."""
@@ -37,27 +37,41 @@ def classify(job: Job) -> bool:
     Raises:
         CommandError: there is no image, or the service cannot be reached.
     """
-    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    files, complete, warning = list(found(job.paths)), True, None
+    files = list(found(job.paths))
     if not files:
         raise CommandError(f"no images in {', '.join(map(str, job.paths))}")
     _reach(job.url)
-    with writer(job.format) as write, Client(job.url, token=job.token) as client:
-        show = errors.is_terminal and len(files) > 1
-        for path, outcome in track(
-            zip(files, _outcomes(client, files, job), strict=True),
-            description="Classifying",
+    with writer(job.format) as write:
+        return asyncio.run(_classify(job, files, write))
+
+
+async def _classify(job: Job, files: list[Path], write: Write) -> bool:
+    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    show = errors.is_terminal and len(files) > 1
+    complete, warning, places = True, None, asyncio.Semaphore(job.at_once)
+    async with AsyncClient(job.url, token=job.token) as client:
+
+        async def outcome(path: Path) -> Classification | str:
+            async with places:
+                return await _outcome(client, path, job.top_k)
+
+        outcomes = [asyncio.create_task(outcome(path)) for path in files]
+        progress = track(
+            zip(files, outcomes, strict=True),
+            "Classifying",
             total=len(files),
             console=errors,
             transient=True,
             disable=not show,
-        ):
-            if isinstance(outcome, Classification):
-                warning = outcome.warning or warning
-                write(Result(str(path), outcome))
+        )
+        for path, seen in progress:
+            result = await seen
+            if isinstance(result, Classification):
+                warning = result.warning or warning
+                write(Result(str(path), result))
             else:
                 complete = False
-                errors.print(f"ml-service: {path}: {outcome}")
+                errors.print(f"ml-service: {path}: {result}")
     if warning:
         errors.print(f"Warning: {warning}", style="bold red")
     return complete
@@ -72,18 +86,10 @@ def found(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _outcomes(client: Client, files: list[Path], job: Job) -> Iterator[Classification | str]:
-    """For each file in turn what the service sees, or why it does not."""
-    with ThreadPoolExecutor(job.at_once) as pool:
-        try:
-            yield from pool.map(lambda path: _outcome(client, path, job.top_k), files)
-        finally:  # also of Ctrl-C: what has not begun is left
-            pool.shutdown(cancel_futures=True)
-
-
-def _outcome(client: Client, path: Path, top_k: int) -> Classification | str:
+async def _outcome(client: AsyncClient, path: Path, top_k: int) -> Classification | str:
+    """What the service sees in a file, or why it does not."""
     try:
-        return client.classify(sys.stdin.buffer if path == STANDARD_INPUT else path, top_k)
+        return await client.classify(sys.stdin.buffer if path == STANDARD_INPUT else path, top_k)
     except ClientError as error:
         return str(error)
     except OSError as error:

@@ -19,7 +19,7 @@ from cli.errors import CommandError
 FAILED, INCOMPLETE = 1, 3
 EXIT_CODES = """\b
 Exit codes: 0 fine; 1 failed, with one line that says why; 2 wrong usage;
-3 (classify) some of the files could not be classified.
+3 (classify) some of the files could not be classified; 130 ended by Ctrl-C.
 Colour only on a terminal; NO_COLOR=1 turns it off."""
 FIRST_STEPS = f"""\b
 First steps:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -170,6 +171,22 @@ def test_a_busy_service_is_asked_again(server, tmp_path):
     done = run(server, tmp_path / "x.jpg")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(server.heads) == 2
+
+
+def test_ctrl_c_ends_it_at_once(server, tmp_path):
+    (tmp_path / "x.jpg").write_text("x")
+    server.together = threading.Barrier(2)  # nobody else comes, so there is no answer
+    with subprocess.Popen([*COMMAND, tmp_path, "--url", server.url], stderr=subprocess.PIPE, text=True) as process:
+        while not server.at_once:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=9)
+    assert time.monotonic() - began < 3
+    server.together.abort()
+    assert "Traceback" not in errors
+    assert process.returncode == 130
 
 
 def test_standard_input(server):
