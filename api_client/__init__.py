@@ -10,7 +10,8 @@ It knows the API's addresses and answers and nothing of its code: httpx and tena
 """
 
 from api_client.answers import Classification, Group, HistoryRow, Prediction, Stats, Token
-from api_client.client import AsyncClient, Client
+from api_client.async_client import AsyncClient
+from api_client.client import Client
 from api_client.errors import ApiError, ClientError, Unreachable
 
 __all__ = [

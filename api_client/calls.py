@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Literal
 Image = str | PathLike[str] | bytes | BinaryIO
 """The path of a file, its content, or a file that is open in binary mode."""
 Sort = Literal["newest", "slowest"]
+PAGE = 200
+"""Rows of the history in a page."""
 Moment = datetime | str
 """A string is ISO 8601; a time without an offset is UTC."""
 
@@ -23,6 +25,14 @@ class Call:
     method: str
     path: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def signed(call: Call, token: str | None) -> dict[str, Any]:
+    """httpx's options, with the token in the header."""
+    options = dict(call.options)
+    if token is not None:
+        options["headers"] = {**options.get("headers", {}), "Authorization": f"Bearer {token}"}
+    return options
 
 
 def classify(image: Image, top_k: int) -> Call:

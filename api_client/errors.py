@@ -53,3 +53,20 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except ValueError:
         return None
+
+
+def accepted(answer: httpx.Response) -> httpx.Response:
+    """The answer, if it is one.
+
+    Raises:
+        ApiError: it is an error, or a redirect: the API has none.
+    """
+    if not answer.is_success:
+        raise ApiError.of(answer)
+    return answer
+
+
+def unreachable(error: httpx.TransportError, url: httpx.URL) -> Unreachable:
+    """In words, to be raised from `error`."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Unreachable(f"no answer from {url}: {reason}")

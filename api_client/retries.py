@@ -12,6 +12,10 @@ from tenacity import RetryCallState, retry_if_exception, stop_before_delay, wait
 
 from api_client.errors import ApiError, Unreachable
 
+TIMEOUT = 60.0
+"""Seconds of silence that end an attempt; the service itself gives up on the model after 30."""
+RETRY_FOR = 60.0
+"""Seconds in which a call may be sent again."""
 AGAIN = (429, 503)
 JITTER = 0.25
 """Up to so much of the asked wait is added, so that clients refused together do not come back together."""

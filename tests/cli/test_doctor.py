@@ -336,6 +336,31 @@ def test_the_port_of_this_service_is_no_problem(keys, in_use):
     assert "a service is running" in said("run folder", "ok")
 
 
+@pytest.mark.parametrize(("setting", "path"), [("PORT", "/health/live"), ("TORCHSERVE_PORT", "/ping")])
+def test_servers_that_were_started_by_hand(place, setting, path):
+    """They hold no run folder, and answer as these servers do."""
+    (place / "key_file.json").write_text(json.dumps({"inference": {"key": "k"}, "management": {"key": "k"}}))
+    asked = []
+
+    class ByHand(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"status": "ok"}')
+
+        def log_message(self, *arguments):
+            pass
+
+    port = int(os.environ[setting])
+    with http.server.HTTPServer(("127.0.0.1", port), ByHand) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        texts = [finding.text for finding in examine() if finding.name == setting]
+        server.shutdown()
+    assert f"{port} is held by this service" in texts
+    assert asked == [(path, "Bearer k" if path == "/ping" else None)]
+
+
 def test_a_running_service_without_keys(in_use):
     assert "missing" in said("keys", "problem")
 

@@ -44,5 +44,7 @@ def test_the_help_begins_with_the_first_steps():
     steps = typed("\n".join(LINE.findall(shown)))
     assert [words[0] for words in steps] == ["serve", "classify", "create-admin", "history", "doctor"]
     assert "Exit codes" in shown
+    panels = [shown.index(name) for name in ("Run and use", "The model", "Users and history", "The project itself")]
+    assert panels == sorted(panels)
     for name in COMMANDS:
         assert name in shown

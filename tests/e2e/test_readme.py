@@ -235,7 +235,7 @@ def follow(reader: Reader, document: Path, least: int) -> list[dict[str, Any]]:
             predictions += [result] if "predictions" in result else []
         elif language == "text":  # folders, and how data flows through modules
             for name in re.findall(r"^ *(?:→ )?(\w[\w/]*(?:/|\.py))(?= )", block, re.MULTILINE):
-                assert (ROOT / name).exists() or (ROOT / "api" / name).exists(), name
+                assert any((ROOT / folder / name).exists() for folder in ("", "api", "cli")), name
         else:
             pytest.fail(f"nobody checks this block:\n{language}\n{block}")
     return predictions
