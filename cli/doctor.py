@@ -1,13 +1,15 @@
 """`ml-service doctor`: all checks, a line each, with what to do."""
 
 import json
+from collections.abc import Callable, Iterable
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from api.settings import Settings
 from cli.checks.database import check_database
-from cli.checks.finding import Finding
+from cli.checks.finding import Finding, problem
 from cli.checks.machine import check_machine
 from cli.checks.model import check_model
 from cli.checks.running import check_running
@@ -34,12 +36,23 @@ def examine() -> list[Finding]:
     findings += check_machine()
     if settings is None:
         return findings
-    findings += check_model(settings)
-    findings += check_running(settings)
+    for name, check in (("archive", check_model), ("run folder", check_running), ("database", check_database)):
+        findings += _looked(name, check, settings)
+    return findings
+
+
+def _looked(name: str, check: Callable[[Settings], Iterable[Finding]], settings: Settings) -> list[Finding]:
+    """What a check has found, or that it could not look: in a folder of somebody else, or of an impossible name."""
+    findings: list[Finding] = []
     try:
-        findings.append(check_database(settings))
+        for finding in check(settings):
+            findings.append(finding)  # what came before an error counts too
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"cannot look at it: {where}{error.strerror}"
+        findings.append(problem(name, text, "run this as the service's user"))
     except CommandError as error:
-        findings.append(Finding("database", "problem", str(error), "run this in the project's root"))
+        findings.append(problem(name, str(error), "run this in the project's root"))
     return findings
 
 

@@ -21,8 +21,12 @@ INSTALLED_AS = {"psycopg": "'ml-service-api[postgres]'"}
 MIGRATE = "alembic upgrade head, in the project's root; make serve does it by itself"
 
 
-def check_database(settings: Settings) -> Finding:
+def check_database(settings: Settings) -> list[Finding]:
     """One finding; a password in the URL is not shown."""
+    return [_check(settings)]
+
+
+def _check(settings: Settings) -> Finding:
     url = make_url(settings.database_url)
     shown, name = url.render_as_string(hide_password=True), "database"
     file = (

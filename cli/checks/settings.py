@@ -63,7 +63,7 @@ def _readable(path: Path) -> bool:
 
 
 def _secrets_file(path: Path) -> Iterator[Finding]:
-    if path.exists() and (finding := open_to_others("secrets", path)):
+    if _readable(path) and (finding := open_to_others("secrets", path)):
         yield finding
 
 

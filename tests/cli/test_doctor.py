@@ -306,6 +306,12 @@ def test_a_path_too_long_for_sockets(place, monkeypatch):
     assert "RUN_DIR" in said("run folder", "problem")
 
 
+@pytest.mark.parametrize(("setting", "name"), [("MODEL_STORE", "archive"), ("TORCHSERVE_KEY_FILE", "run folder")])
+def test_a_path_that_cannot_be_looked_at(monkeypatch, setting, name):
+    monkeypatch.setenv(setting, "x" * 300)
+    assert "cannot look at it: xxx" in said(name, "problem")
+
+
 def test_a_run_folder_that_cannot_be_made(place, monkeypatch):
     (place / "file").touch()
     monkeypatch.setenv("RUN_DIR", str(place / "file" / "run"))
