@@ -163,7 +163,14 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"]).upper()
-        reason = first["msg"].removeprefix("Value error, ")
-        raise SystemExit(f"{name}: {reason}" if name else reason) from None
+        raise SystemExit(told(error)[0]) from None
+
+
+def told(error: ValidationError) -> list[str]:
+    """A line for each bad setting, with its name and without its value."""
+    lines = []
+    for each in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in each["loc"]).upper()
+        reason = each["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {reason}" if name else reason)
+    return lines

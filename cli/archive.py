@@ -21,6 +21,7 @@ from rich.console import Console
 import handlers
 from cli.download import sha256_of
 from cli.errors import ArchiveError, CommandError
+from cli.progress import doing
 
 if TYPE_CHECKING:
     from cli.weights import Weights
@@ -75,28 +76,29 @@ def build(
     """
     if (precision == "int8") != (calibrate is not None):
         raise CommandError("--precision int8 and --calibrate FOLDER, with a few hundred of your images, go together")
-    console = Console(stderr=True)
-    with console.status("Loading torch"):
+    with doing("Loading torch"):
         # Seconds of import: only a build pays for them.
         from cli import compile as compiler  # noqa: PLC0415
         from cli import weights as sources  # noqa: PLC0415
     if precision == "int8" and not (compiled and compiler.available()):
         raise CommandError("--precision int8 needs a C++ compiler, such as g++, and a machine without a GPU")
     if weights is not None:
-        with console.status(f"Reading {weights.name}"):
+        with doing(f"Reading {weights.name}"):
             found = sources.checkpoint(weights, arch, labels)
     elif untrained:
-        with console.status("Making untrained weights"):
+        with doing("Making untrained weights"):
             found = sources.untrained(arch, labels)
     else:
         found = sources.pretrained(arch, labels)
-    if calibrate is not None:
-        return pack(
-            found, target, precision, compiled=True, calibrate=calibrate, batch_size=batch_size, batch_delay=batch_delay
-        )
-    doing = f"Compiling the model and packing {target.name}" if compiled else f"Packing {target.name}"
-    with console.status(doing):
-        return pack(found, target, precision, compiled=compiled, batch_size=batch_size, batch_delay=batch_delay)
+    return pack(
+        found,
+        target,
+        precision,
+        compiled=compiled,
+        calibrate=calibrate,
+        batch_size=batch_size,
+        batch_delay=batch_delay,
+    )
 
 
 def pack(
@@ -135,10 +137,11 @@ def pack(
             default = ONE if model["compiled"] else EAGER
             batch = Batch(batch_size or default.size, batch_delay or default.delay)
             Path(folder, CONFIG).write_text(server_config(batch), "utf-8")
-            torch.save(weights.state_dict, Path(folder, "weights.pt"))
-            Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
-            shutil.copy(HANDLERS / "telemetry.py", folder)
-            archive = run_archiver(Path(folder), target.stem)
+            with doing(f"Packing {target.name}"):
+                torch.save(weights.state_dict, Path(folder, "weights.pt"))
+                Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
+                shutil.copy(HANDLERS / "telemetry.py", folder)
+                archive = run_archiver(Path(folder), target.stem)
             description = ArchiveDescription(target, archive.stat().st_size, sha256_of(archive), model)
             archive.replace(target)
     except OSError as error:

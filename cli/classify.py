@@ -1,44 +1,105 @@
-"""`ml-service classify`: images through a running service, a table on the terminal."""
+"""`ml-service classify`: images through a running service, a few at once, their answers in the order of the files."""
 
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from api_client import AsyncClient, Classification, ClientError
 from cli.errors import CommandError
+from cli.formats import Format, Result, Write, writer
 
-TIMEOUT = 60.0
+IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+"""What is looked for in a folder. A file that is named itself may be called anything."""
+STANDARD_INPUT = Path("-")
 
 
-def classify(files: list[Path], url: str, top_k: int) -> bool:
-    """Prints what the service sees in each file; whether all of them could be classified.
+@dataclass(frozen=True)
+class Job:
+    """What to classify where, and what to print."""
+
+    paths: list[Path]
+    url: str
+    token: str | None = None
+    top_k: int = 5
+    format: Format = "table"
+    at_once: int = 4
+
+
+def classify(job: Job) -> bool:
+    """Prints what the service sees to standard output, and what went wrong to standard error; whether nothing did.
 
     Raises:
-        CommandError: the service cannot be reached.
+        CommandError: there is no image, or the service cannot be reached.
     """
-    table = Table("file", "class", "probability")
-    complete = True
-    warning = None
-    try:
-        with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
-            for file in track(files, "Classifying", transient=True):
-                answer = client.post(
-                    "/forward", params={"top_k": top_k}, files={"image": (file.name, file.read_bytes())}
-                )
-                if answer.is_success:
-                    result = answer.json()["result"]
-                    warning = result.get("warning", warning)
-                    for rank, seen in enumerate(result["predictions"]):
-                        table.add_row("" if rank else str(file), seen["class"], f"{seen['probability']:.4f}")
-                else:
-                    complete = False
-                    table.add_row(str(file), f"{answer.status_code}: {answer.json()['detail']}", "")
-    except httpx.TransportError as error:
-        raise CommandError(f"cannot reach {url} ({error}); is it running? Start it with: ml-service serve") from None
-    console = Console()
-    console.print(table)
+    files = list(found(job.paths))
+    if not files:
+        raise CommandError(f"no images in {', '.join(map(str, job.paths))}")
+    _reach(job.url)
+    with writer(job.format) as write:
+        return asyncio.run(_classify(job, files, write))
+
+
+async def _classify(job: Job, files: list[Path], write: Write) -> bool:
+    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    show = errors.is_terminal and len(files) > 1
+    complete, warning, places = True, None, asyncio.Semaphore(job.at_once)
+    async with AsyncClient(job.url, token=job.token) as client:
+
+        async def outcome(path: Path) -> Classification | str:
+            async with places:
+                return await _outcome(client, path, job.top_k)
+
+        outcomes = [asyncio.create_task(outcome(path)) for path in files]
+        progress = track(
+            zip(files, outcomes, strict=True),
+            "Classifying",
+            total=len(files),
+            console=errors,
+            transient=True,
+            disable=not show,
+        )
+        for path, seen in progress:
+            result = await seen
+            if isinstance(result, Classification):
+                warning = result.warning or warning
+                write(Result(str(path), result))
+            else:
+                complete = False
+                errors.print(f"ml-service: {path}: {result}")
     if warning:
-        console.print(f"Warning: {warning}", style="bold red")
+        errors.print(f"Warning: {warning}", style="bold red")
     return complete
+
+
+def found(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files to send: those named, and of a folder the images in it and below it, in the order of their names."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGES and each.is_file())
+        else:
+            yield path
+
+
+async def _outcome(client: AsyncClient, path: Path, top_k: int) -> Classification | str:
+    """What the service sees in a file, or why it does not."""
+    try:
+        return await client.classify(sys.stdin.buffer if path == STANDARD_INPUT else path, top_k)
+    except ClientError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _reach(url: str) -> None:
+    """One quick question, so that a service that is not there is told at once and not once for each file."""
+    try:
+        httpx.get(f"{url.rstrip('/')}/health/live", timeout=10)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CommandError(f"cannot reach {url} ({reason}); is it running? Start it with: ml-service serve") from None

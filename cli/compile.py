@@ -8,7 +8,6 @@ For int8 (`cli/quantize.py`) the graph is quantized on the person's own images f
 
 import contextlib
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model
 
-from cli import quantize
+from cli import compilers, quantize
+from cli.progress import doing
 from handlers.classifier import cpu_features
-
-COMPILERS = ("g++", "clang++", "c++")
 
 
 class Logits(nn.Module):
@@ -69,7 +67,7 @@ def native_bf16() -> bool:
 
 def available() -> bool:
     """Whether this machine can compile: AOTInductor needs a C++ compiler."""
-    return any(shutil.which(name) for name in COMPILERS) and not torch.cuda.is_available()
+    return compilers.found() is not None and not torch.cuda.is_available()
 
 
 def compile_model(
@@ -107,8 +105,11 @@ def package(model: nn.Module, config: Mapping[str, Any], target: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        program = torch.export.export(model, (torch.zeros(1, crop, crop, 3, dtype=torch.uint8),))
-        torch._inductor.aoti_compile_and_package(program, package_path=str(target), inductor_configs={"freezing": True})
+        with doing("Compiling the model for this CPU"):
+            program = torch.export.export(model, (torch.zeros(1, crop, crop, 3, dtype=torch.uint8),))
+            torch._inductor.aoti_compile_and_package(
+                program, package_path=str(target), inductor_configs={"freezing": True}
+            )
     finally:
         torch.set_num_threads(threads)
 

@@ -14,12 +14,13 @@ def check_ports(settings: Settings) -> None:
     model_server = range(settings.torchserve_port, settings.torchserve_port + 3)
     if settings.port in model_server:
         raise CommandError(f"PORT: {settings.port} is one of the model server's three, from TORCHSERVE_PORT on")
-    _check("PORT", settings.host, settings.port)
+    check_port("PORT", settings.host, settings.port)
     for port in model_server:
-        _check("TORCHSERVE_PORT", LOOPBACK, port)
+        check_port("TORCHSERVE_PORT", LOOPBACK, port)
 
 
-def _check(setting: str, host: str, port: int) -> None:
+def check_port(setting: str, host: str, port: int) -> None:
+    """Raises `CommandError` if `port` of `host` cannot be listened on; `setting` is who asks for it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()

@@ -48,6 +48,17 @@ class RunFolder:
             self.logs.mkdir(exist_ok=True)
             yield
 
+    def in_use(self) -> bool:
+        """Whether a service runs in it. Changes nothing, and holds nothing back but for an instant."""
+        try:
+            with (self.path / "lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def generate_secrets(self) -> None:
         """Writes the secrets that a first start lacks, once: tokens outlive a restart."""
         if self.secrets.exists():

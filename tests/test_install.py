@@ -1,5 +1,6 @@
 """`pip install .` alone: the API without the model server."""
 
+import json
 import os
 import socket
 import subprocess
@@ -59,6 +60,28 @@ def test_serving_without_the_extra_says_what_to_install(bare, tmp_path):
     assert stopped.returncode == 1
     assert "[serve]" in stopped.stderr
     assert "Traceback" not in stopped.stderr
+
+
+def test_the_doctor_and_the_client_work_without_the_model_server(bare, tmp_path):
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "RUN_DIR": str(tmp_path / "run")}
+    examined = subprocess.run(
+        [bare / "ml-service", "doctor", "--json"],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in examined.stderr
+    found = {each["name"]: each for each in json.loads(examined.stdout)}
+    assert found["packages"]["level"] == "warning"
+    assert "[serve]" in found["packages"]["todo"]
+    assert "java" not in found
+    package = next(bare.parent.glob("lib/python*/site-packages/api_client"))
+    assert (package / "py.typed").is_file()
+    code = "import api_client; print(api_client.__file__)"
+    imported = subprocess.run([bare / "python", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert imported.stdout.strip() == str(package / "__init__.py")
 
 
 def wait_for(url: str) -> httpx.Response:

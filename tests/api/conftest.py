@@ -94,9 +94,10 @@ def execute(settings: Settings) -> Iterator[Callable[[str], None]]:
     engine.dispose()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real ones of the least cost, for tests that make many and are not about their time."""
+    """Real ones of the least cost: an account costs half a second of processor time otherwise. Tests that are about
+    the hashes replace this."""
     cheap = functools.partial(bcrypt.gensalt, 4)
     monkeypatch.setattr(bcrypt, "gensalt", cheap)
     monkeypatch.setattr(passwords, "_DUMMY_HASH", bcrypt.hashpw(b"x", cheap()))

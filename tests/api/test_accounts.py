@@ -16,6 +16,11 @@ from tests.api.processes import processes
 OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
+@pytest.fixture(autouse=True)
+def cheap_hashes():
+    """Here they cost what they cost."""
+
+
 def account(name="someone", password="correct horse", **more):
     return {"username": name, "password": password, **more}
 

@@ -20,8 +20,6 @@ from api.throttling.throttle import Limit, Throttle
 from tests.api.conftest import ADMIN_TOKEN, served, sign_up
 from tests.api.processes import processes
 
-pytestmark = pytest.mark.usefixtures("cheap_hashes")
-
 PASSWORD = "correct horse"
 REFUSAL = {"detail": "too many requests, try again later"}
 

@@ -1,8 +1,9 @@
 """The README does what it says: every fenced block is run, in order, or compared with what the one before it answered.
+So does CONTRIBUTING.md, after it.
 
 It happens in a copy of the checkout with ports of its own, in one shell, as if somebody followed along. Two commands
 start servers in the foreground; here they go to the background and are stopped, as Ctrl-C would, before the next one
-starts. `make test` would run this test again, and `make bench` takes many minutes: both only say what they would do.
+starts. `make test` would run this test again, and `make bench` takes many minutes: they only say what they would do.
 """
 
 import contextlib
@@ -11,10 +12,10 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import torch
+from torchvision.models import resnet50
 
 from tests.e2e.conftest import ROOT, START, free_ports
 from tests.images import encode, picture
@@ -32,9 +35,11 @@ pytestmark = pytest.mark.e2e
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOREGROUND = ("make serve", "uvicorn api.app:create_app --factory --no-proxy-headers")
 """The commands that end only with a signal, each a block of its own."""
-NOT_HERE = {"make test": "make -n test", "make bench": "make -n bench"}
+NOT_HERE = {"make test": "make -n test", "make bench": "make -n bench", "make check": "make -n check"}
 PASSWORD = "correct horse battery\n"
 """What a person would type where a command asks."""
+OWN_CLASSES = {"cat", "guinea_pig", "walrus"}
+"""What the reader's own checkpoint tells apart, by the labels that the README has them write."""
 DONE = "--- the block is done ---"
 
 
@@ -52,12 +57,17 @@ class Reader:
         """What the block writes to standard output; fails the test if a command of it fails."""
         command = block.replace("http://127.0.0.1:8000", self.url)
         command = command.replace("http://127.0.0.1:8080", self.torchserve_url)
-        command = NOT_HERE.get(command.strip(), command)
+        command = "\n".join(NOT_HERE.get(line, line) for line in command.splitlines())
         if "torchserve --start" in command:  # on the same ports; the reader has been told to stop the other first
             self.stop()
         if command.strip() in FOREGROUND:
             return self.serve(command.strip())
         return self.told(command)
+
+    def run_python(self, block: str) -> str:
+        """What the program writes; fails the test if it ends with an error."""
+        (self.folder / "block.py").write_text(block.replace("http://127.0.0.1:8000", self.url))
+        return self.told("python block.py")
 
     def told(self, command: str) -> str:
         """Hands the shell a command, with a password to read, and listens."""
@@ -155,9 +165,8 @@ def copy_checkout(folder: Path, model_store: Path) -> None:
     (folder / ".venv" / ".installed").touch()
     shutil.copy(model_store / "resnet50.mar", folder / "model_store")
     (folder / "photo.jpg").write_bytes(encode(picture(1), "JPEG"))
-    with zipfile.ZipFile(model_store / "resnet50.mar") as archive:
-        (folder / "weights.pth").write_bytes(archive.read("weights.pt"))
-        (folder / "labels.txt").write_text("\n".join(json.loads(archive.read("model.json"))["labels"]))
+    torch.manual_seed(0)
+    torch.save(resnet50(num_classes=len(OWN_CLASSES)).state_dict(), folder / "weights.pth")
     (folder / "password").write_text(PASSWORD)
     (folder / "home").mkdir()
     (folder / "home" / ".curlrc").write_text("silent\nshow-error\nfail-with-body\nmax-time = 60\n")
@@ -182,19 +191,51 @@ def assert_shape(documented: Any, answered: Any, place: str = "answer") -> None:
 
 
 def test_every_block(reader: Reader) -> None:
-    blocks = BLOCK.findall((ROOT / "README.md").read_text())
-    assert len(blocks) == (ROOT / "README.md").read_text().count("```") / 2 > 20
-    said = ""
+    predictions = follow(reader, ROOT / "README.md", least=30)
+    reader.stop()
+    # What somebody has who has followed the README and nothing else.
+    assert len(predictions) >= 3
+    assert len(predictions[0]["predictions"]) == 5
+    assert predictions[0].keys() >= {"warning"}  # the archive that was there
+    assert not {each["class"] for each in predictions[0]["predictions"]} & OWN_CLASSES
+    for result in predictions[1:]:  # through the API and from TorchServe
+        assert {each["class"] for each in result["predictions"]} <= OWN_CLASSES
+        assert "warning" not in result
+    assert {each["class"] for each in predictions[1]["predictions"]} == OWN_CLASSES
+    with contextlib.closing(sqlite3.connect(reader.folder / "ml_service.db")) as database:
+        assert ("admin",) in database.execute("SELECT username FROM users WHERE is_admin").fetchall()
+        rows = database.execute(
+            "SELECT result FROM forward_requests WHERE request_type = 'image' AND status_code = 200"
+        )
+        recorded = [json.loads(result)["top_class"] for (result,) in rows]
+        assert predictions[0]["top_class"] in recorded
+        assert predictions[1]["top_class"] in recorded
+    assert (reader.folder / "seen.csv").read_text().count("photo.jpg") == 1
+    assert (reader.folder / "history.csv").read_text().count("\n") > 3
+    follow(reader, ROOT / "CONTRIBUTING.md", least=5)
+    left = [p for p in psutil.process_iter(["environ"]) if str(reader.folder) in str(p.info["environ"])]
+    assert [p.cmdline() for p in left if p.pid != reader.shell.pid] == []
+
+
+def follow(reader: Reader, document: Path, least: int) -> list[dict[str, Any]]:
+    """Does what a document says; the classifications that it showed and got."""
+    text = document.read_text()
+    blocks = BLOCK.findall(text)
+    assert len(blocks) == text.count("```") / 2 >= least
+    said, predictions = "", []
     for language, block in blocks:
         if language == "bash":
             said = reader.run(block)
+        elif language == "python":
+            said = reader.run_python(block)
         elif language == "json":
-            assert_shape(json.loads(block), json.loads(said))
-        elif language == "text":  # the layout
-            for line in block.splitlines():
-                assert (ROOT / line.split()[0]).is_dir(), line
+            documented, answered = json.loads(block), json.loads(said)
+            assert_shape(documented, answered)
+            result = answered.get("result", answered)
+            predictions += [result] if "predictions" in result else []
+        elif language == "text":  # folders, and how data flows through modules
+            for name in re.findall(r"^ *(?:→ )?(\w[\w/]*(?:/|\.py))(?= )", block, re.MULTILINE):
+                assert any((ROOT / folder / name).exists() for folder in ("", "api", "cli")), name
         else:
             pytest.fail(f"nobody checks this block:\n{language}\n{block}")
-    reader.stop()
-    left = [p for p in psutil.process_iter(["environ"]) if str(reader.folder) in str(p.info["environ"])]
-    assert [p.cmdline() for p in left if p.pid != reader.shell.pid] == []
+    return predictions

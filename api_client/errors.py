@@ -1,0 +1,72 @@
+"""What a call can end with instead of an answer.
+
+ClientError
+├── ApiError       the service answered, with an error
+└── Unreachable    no answer came: no connection, a broken one, or too long a wait
+"""
+
+import time
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+
+class ClientError(Exception):
+    """Base of what the client raises; its text is one line."""
+
+
+class Unreachable(ClientError):  # noqa: N818
+    """No answer came. The `httpx` error is its cause."""
+
+
+class ApiError(ClientError):
+    """An answer of 400 and above: its `status`, the `detail` of its body, the `request_id` that the log and the history
+    know it by, and `retry_after`, the seconds of its `Retry-After` (None without one)."""
+
+    def __init__(
+        self, status: int, detail: str, request_id: str | None = None, retry_after: float | None = None
+    ) -> None:
+        self.status = status
+        self.detail = detail
+        self.request_id = request_id
+        self.retry_after = retry_after
+        super().__init__(f"{status}: {detail}")
+
+    @classmethod
+    def of(cls, answer: httpx.Response) -> "ApiError":
+        """From any error answer, a proxy's included."""
+        try:
+            detail = str(answer.json()["detail"])
+        except (ValueError, KeyError, TypeError):
+            detail = answer.reason_phrase or "no detail"
+        headers = answer.headers
+        return cls(answer.status_code, detail, headers.get("x-request-id"), _seconds(headers.get("retry-after")))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The header's wait; it may also be a date (RFC 9110, section 10.2.3)."""
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def accepted(answer: httpx.Response) -> httpx.Response:
+    """The answer, if it is one.
+
+    Raises:
+        ApiError: it is an error, or a redirect: the API has none.
+    """
+    if not answer.is_success:
+        raise ApiError.of(answer)
+    return answer
+
+
+def unreachable(error: httpx.TransportError, url: httpx.URL) -> Unreachable:
+    """In words, to be raised from `error`."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Unreachable(f"no answer from {url}: {reason}")
