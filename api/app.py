@@ -24,7 +24,7 @@ from api.forward.upstream import Upstream
 from api.history.retention import keep
 from api.observability.logs import logging_config
 from api.observability.middleware import measured
-from api.observability.tracing import traced, tracing, wanted
+from api.observability.tracing import traced, tracing
 from api.pages import openapi_config, redoc
 from api.record.middleware import RecordMiddleware
 from api.record.recorder import Recorder
@@ -102,7 +102,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         logging_config=logging_config(settings.log_level, settings.log_format),
     )
     app.state.settings = settings
-    app.asgi_handler = measured(traced(app.asgi_handler) if wanted() else app.asgi_handler)
+    app.asgi_handler = measured(traced(app.asgi_handler))
     return app
 
 

@@ -110,6 +110,8 @@ class Settings(BaseSettings):
 
     torchserve_url: Url = "http://127.0.0.1:8080"
     torchserve_management_url: Url = "http://127.0.0.1:8081"
+    torchserve_metrics_url: Url = "http://127.0.0.1:8082"
+    """Passed on by `/metrics`."""
     torchserve_key_file: Path = Path("key_file.json")
     torchserve_timeout: Annotated[float, Field(gt=0)] = 30.0
     """How long a prediction may take, the wait in the model server's queue included."""

@@ -83,6 +83,7 @@ class _Service:
             "ADMIN_TOKEN": settings.admin_token,
             "TORCHSERVE_URL": f"http://{LOOPBACK}:{port}",
             "TORCHSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{port + 1}",
+            "TORCHSERVE_METRICS_URL": f"http://{LOOPBACK}:{port + 2}",
             "TORCHSERVE_KEY_FILE": str(self.folder.keys),
             "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics),
         }

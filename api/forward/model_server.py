@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
 from api.observability import metrics
-from api.observability.tracing import trace_headers, tracer
+from api.observability.tracing import span, trace_headers
 from api.settings import Settings
 from api.timing import Timing
 
@@ -84,6 +84,7 @@ class ModelServer:
         self._transport = transport
         self._predictions = httpx.URL(f"{settings.torchserve_url}/predictions/{settings.model_name}")
         self._model = httpx.URL(f"{settings.torchserve_management_url}/models/{settings.model_name}")
+        self._metrics = httpx.URL(f"{settings.torchserve_metrics_url}/metrics")
         self._keys = KeyFile(settings.torchserve_key_file)
         self._timeout = settings.torchserve_timeout
         self._described: tuple[Any, dict[str, Any]] = (None, {})
@@ -103,7 +104,7 @@ class ModelServer:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
-                with tracer.start_as_current_span("predict", kind=SpanKind.CLIENT):
+                with span("predict", SpanKind.CLIENT):
                     answer = await self._send_twice(headers=headers | trace_headers(), content=image)
         except (Unavailable, TimedOut) as error:
             self.circuit.failed(gone=isinstance(error, _Gone))
@@ -151,6 +152,16 @@ class ModelServer:
             raise TimedOut from None
         except (ValueError, LookupError, TypeError, AttributeError):
             raise Unavailable("the model server does not answer in its own terms") from None
+
+    async def metrics(self) -> bytes:
+        """TorchServe's own, in Prometheus' text format; empty if it does not answer. It gives them on loopback only."""
+        with contextlib.suppress(httpx.TransportError, TimeoutError):
+            async with asyncio.timeout(READY_TIMEOUT):
+                answer = await self._transport.handle_async_request(httpx.Request("GET", self._metrics))
+                await answer.aread()
+            if answer.status_code == 200 and answer.headers.get("content-type", "").startswith("text/plain"):
+                return answer.content
+        return b""
 
     async def _answers(self) -> bool:
         try:

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ServiceError, Unavailable
 from api.observability import metrics
-from api.observability.tracing import tracer
+from api.observability.tracing import span
 from api.record.call import Call
 from api.record.recorder import NotRecorded, Recorder
 from api.request_id import request_id
@@ -89,7 +89,7 @@ def _recorder(scope: Scope) -> Recorder:
 async def _commit(scope: Scope, call: Call, status: int) -> None:
     row, started = call.row(status, request_id(scope)), time.perf_counter()
     try:
-        with tracer.start_as_current_span("record"):
+        with span("record"):
             await _recorder(scope).record(row)
     finally:
         call.timing.record = time.perf_counter() - started

@@ -13,7 +13,7 @@ from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
 from api.observability import metrics
-from api.observability.tracing import tracer
+from api.observability.tracing import span
 from api.openapi import ForwardOperation, errors
 from api.record.call import Call
 from api.request_id import request_id
@@ -100,7 +100,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
         server.circuit.check()
         admission.check()
 
-    with tracer.start_as_current_span("upload"):
+    with span("upload"):
         given = await body.read(request, settings.max_body_bytes, take, image_begins)
     if isinstance(given, body.JsonInput):
         call.request_type = "json"

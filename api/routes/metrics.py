@@ -23,8 +23,13 @@ from api.routes.health import database_problem, model_problem
     responses=errors({401: "not authenticated", 403: "wrong admin token"}),
 )
 async def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Of all processes together. Open, unless `METRICS_ACCESS=token`; tells neither secrets nor users."""
+    """Of all processes together, and TorchServe's own. Open, unless `METRICS_ACCESS=token`.
+
+    Tells neither secrets nor users.
+    """
     app = request.app.state
-    database, (_, model) = await asyncio.gather(database_problem(app.engine), model_problem(app.model_server))
+    database, (_, model), of_torchserve = await asyncio.gather(
+        database_problem(app.engine), model_problem(app.model_server), app.model_server.metrics()
+    )
     now = Now(database_up=not database, ready_workers=model.ready_workers, description=model.description)
-    return Response(await asyncio.to_thread(exposition, now), media_type=CONTENT_TYPE_LATEST)
+    return Response(await asyncio.to_thread(exposition, now) + of_torchserve, media_type=CONTENT_TYPE_LATEST)

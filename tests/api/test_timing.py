@@ -28,7 +28,7 @@ async def test_each_stage_has_its_own_time(settings, monkeypatch):
 
     async def body():
         yield IMAGE["image"][:100]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         yield IMAGE["image"][100:]
 
     record = Recorder.record
@@ -45,7 +45,7 @@ async def test_each_stage_has_its_own_time(settings, monkeypatch):
         answer = await client.post("/forward", content=body(), headers={"Content-Type": "image/jpeg"})
     took = stages(answer)
     assert list(took) == ["upload", "queue", "model", "record"]
-    assert 50 <= took["upload"] < 1000
+    assert 100 <= took["upload"] < 1000
     assert took["model"] == 40.75
     assert 59 <= took["queue"] < 1000
     assert 70 <= took["record"] < 1000

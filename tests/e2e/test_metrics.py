@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from tests.api.processes import processes
 from tests.e2e.conftest import Service
 from tests.images import encode, picture, undecodable
 from tests.metrics import forward_codes, samples, value
+from tests.monitoring import alerts, metrics_in, panels
 
 pytestmark = pytest.mark.e2e
 
@@ -134,3 +135,22 @@ def test_the_counters_are_the_record(settings: Settings, service: Service, tmp_p
         until(lambda: value(scrape(), "ml_service_image_calls_limit") == 4 * settings.max_image_calls)
         assert value(scrape(), "ml_service_http_requests_in_flight") == 1, "the scrape itself"
         assert json.dumps(sorted(path.name for path in folder.iterdir())).count("gauge_livesum") == 4
+
+
+def test_what_the_alerts_and_the_dashboard_ask_for_is_there(service: Service) -> None:
+    assert service.classify().status_code == 200
+    expressions = [rule["expr"] for rule in alerts()]
+    expressions += [target["expr"] for panel in panels() for target in panel["targets"]]
+    asked = set().union(*map(metrics_in, expressions))
+
+    def there() -> set[str]:
+        return {name for name, _ in samples(httpx.get(f"{service.url}/metrics"))} | {"up"}
+
+    with suppress(AssertionError):  # TorchServe counts after it has answered
+        until(lambda: asked <= there())
+    assert asked - there() == set()
+    assert {"ts_inference_requests_total", "ml_service_model_info", "ml_service_record_lost_rows_total"} <= asked
+    ours = {
+        name for name in there if name.startswith("ml_service") and not name.endswith(("_bucket", "_sum", "_count"))
+    }
+    assert ours - asked == set(), "what is exposed is shown"
