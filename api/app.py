@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import database_config, prepare
 from api.deadline import BodyDeadline
+from api.docs import openapi_config, redoc
 from api.draining import Draining
 from api.errors import render
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
 from api.forward.upstream import Upstream
 from api.history.retention import keep
-from api.pages import openapi_config, redoc
+from api.pages import dashboard, playground, static
 from api.record.middleware import RecordMiddleware
 from api.record.recorder import Recorder
 from api.request_id import add_request_id
@@ -85,7 +86,10 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             read_timeline,
             live,
             ready,
+            playground,
+            dashboard,
             redoc,
+            static,
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
