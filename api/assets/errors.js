@@ -29,9 +29,9 @@ function wait(seconds) {
   return seconds === 1 ? "Try again in a second." : `Try again in ${seconds} seconds.`;
 }
 
-/** `{title, text}` for a Refusal; `kind` is what was sent: image or json. */
-export function explain(refusal, kind = "image") {
-  const { status, detail, retryAfter, requestId } = refusal;
+/** `{title, text}` for a Refusal, or for an answer that broke off; `kind` is what was sent: image or json. */
+export function explain(error, kind = "image") {
+  const { status = 0, detail, retryAfter, requestId } = error;
   const sentences = [ADVICE[status] ?? "The service refused the call."];
   if (status === 400 && kind === "json") sentences[0] = "The text is no valid JSON. Names and text need double quotes.";
   if (status === 413 && detail) sentences.unshift(`${detail[0].toUpperCase()}${detail.slice(1)}.`);

@@ -40,7 +40,8 @@ async function send() {
   } catch (error) {
     if (error.name === "AbortError") return; // something newer is on its way
     if (error.status === 401) byId("account").open = true;
-    showError(error instanceof Refusal ? error : new Refusal(0, ""), sent, send);
+    if (!(error instanceof Refusal)) console.error(error); // the answer broke off, or a defect of this page
+    showError(error, sent, send);
   }
 }
 
@@ -127,6 +128,7 @@ byId("sign-out").addEventListener("click", () => {
   showAccount("Signed out.");
 });
 
+byId("photograph").hidden = navigator.maxTouchPoints === 0; // where there is no camera to hold
 listen();
 showSamples();
 showSnippets();

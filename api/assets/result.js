@@ -78,15 +78,16 @@ export function showAnswer(answer, timing, total) {
 }
 
 /** An error in words, with a button that sends the same again. */
-export function showError(refusal, kind, again) {
-  const { title, text } = explain(refusal, kind);
+export function showError(error, kind, again) {
+  const { title, text } = explain(error, kind);
+  const { status = 0, detail } = error;
   show(
     element(
       "div",
-      { class: "notice error", "data-status": refusal.status },
+      { class: "notice error", "data-status": status },
       element("p", { class: "title" }, title),
       element("p", {}, text),
-      element("p", { class: "code" }, refusal.status ? `Code ${refusal.status}${refusal.detail ? `: ${refusal.detail}` : ""}` : "No connection"),
+      element("p", { class: "code" }, status ? `Code ${status}${detail ? `: ${detail}` : ""}` : "No connection"),
     ),
     element("button", { type: "button", click: again }, "Send again"),
   );

@@ -22,12 +22,13 @@ export const signedIn = () => token !== null;
 /** The header that shows the token, or none. */
 export const authorization = () => (token === null ? {} : { Authorization: `Bearer ${token}` });
 
-/** `call` with the token. A 401 says that the token is no longer good, and ends the session. */
-export async function signedCall(path, options = {}) {
+/** `call` with the token. A 401 says that the token is no longer good, and ends its session. */
+export async function signedCall(path) {
+  const mine = token;
   try {
-    return await call(path, { ...options, headers: { ...options.headers, ...authorization() } });
+    return await call(path, { headers: authorization() });
   } catch (error) {
-    if (error instanceof Refusal && error.status === 401) signOut();
+    if (error instanceof Refusal && error.status === 401 && token === mine) signOut();
     throw error;
   }
 }

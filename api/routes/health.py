@@ -30,6 +30,8 @@ class Ready(msgspec.Struct, omit_defaults=True):
     workers: int
     model: dict[str, Any]
     """What the handler says of itself: architecture, weights, precision …"""
+    queue: int | None = None
+    """Images that wait in the model server for a worker."""
     warning: str | None = None
 
 
@@ -72,4 +74,7 @@ async def ready(request: Request[Any, Any, Any]) -> Ready:
     database, (model, state) = await asyncio.gather(_database_problem(app.engine), _model_problem(app.model_server))
     if problems := [problem for problem in (database, model) if problem]:
         raise Unavailable(f"not ready: {'; '.join(problems)}")
-    return Ready("ready", "ok", state.ready_workers, state.description, state.description.get("warning"))
+    description = state.description
+    return Ready(
+        "ready", "ok", state.ready_workers, description, queue=state.queue, warning=description.get("warning")
+    )
