@@ -1,7 +1,7 @@
 // What the statistics and the model's state look like: figures, facts and small tables.
 
 import { byId, element, table } from "./dom.js";
-import { bytes, count, duration, percent } from "./format.js";
+import { count, duration, percent } from "./format.js";
 
 function entry(name, value, look = null) {
   return element("div", { class: look }, element("dt", {}, name), element("dd", {}, value));
@@ -12,9 +12,9 @@ function rate(perSecond) {
   return perSecond < 1 ? `${(perSecond * 60).toFixed(1)} /min` : `${perSecond.toFixed(1)} /s`;
 }
 
-function groups(caption, name, rows) {
+function groups(head, name, rows) {
   const cells = rows.map((row) => [String(row[name]), count(row.requests), percent(row.share), duration(row.mean_processing_time)]);
-  return table(caption, [caption.slice(3), "Requests", "Share", "Mean time"], cells, [1, 2, 3]);
+  return table(`By ${head.toLowerCase()}`, [head, "Requests", "Share", "Mean time"], cells, [1, 2, 3]);
 }
 
 /** The answer of `/stats`. */
@@ -26,11 +26,10 @@ export function showStats(stats) {
     entry("Median time", duration(stats.median_processing_time)),
     entry("95 % within", duration(stats.percentile_95_processing_time)),
     entry("99 % within", duration(stats.percentile_99_processing_time)),
-    entry("Mean size", bytes(stats.average_input_size)),
   );
   const shared = (rows) => rows.map((row) => ({ ...row, share: row.requests / stats.total_requests }));
-  byId("by-status").replaceChildren(groups("By status", "status_code", shared(stats.by_status)));
-  byId("by-type").replaceChildren(groups("By type", "request_type", shared(stats.by_type)));
+  byId("by-status").replaceChildren(groups("Status", "status_code", shared(stats.by_status)));
+  byId("by-type").replaceChildren(groups("Type", "request_type", shared(stats.by_type)));
 }
 
 /** The answer of `/health/ready`. */
@@ -50,7 +49,7 @@ export function showModel(health) {
     Device: model.device,
     Classes: model.classes === undefined ? undefined : count(model.classes),
     Weights: model.weights,
-    "Weights SHA-256": model.weights_sha256?.slice(0, 16),
+    "Weights SHA-256": model.weights_sha256?.slice(0, 12),
   };
   const known = Object.entries(facts).filter(([, value]) => value !== undefined && value !== null);
   byId("model").replaceChildren(...known.map(([name, value]) => entry(name, String(value))));

@@ -1,4 +1,4 @@
-"""The real service: `ml-service serve` with a real TorchServe, started once for all end-to-end tests.
+"""The real service: `ml-service serve` with a real TorchServe. Tests that can share one get it from `tests/conftest.py`.
 
 Every service here starts in the environment of a bare machine: a PATH with nothing on it, so no java, and no settings
 but those that keep it apart from other services.
@@ -19,7 +19,6 @@ import httpx
 import psutil
 import pytest
 
-from cli.archive import build
 from tests.images import encode, picture
 
 START, STOP = 120.0, 60.0
@@ -107,22 +106,6 @@ def free_ports(count: int) -> int:
         return int(port)
 
 
-@pytest.fixture(scope="session")
-def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store with an archive of untrained weights in fp32."""
-    store = tmp_path_factory.mktemp("model_store")
-    build(
-        store / "resnet50.mar",
-        weights=None,
-        labels=None,
-        arch="resnet50",
-        precision="fp32",
-        untrained=True,
-        compiled=False,
-    )
-    return store
-
-
 @contextmanager
 def started(folder: Path, model_store: Path, **settings: str) -> Iterator[Service]:
     """Starts a service in `folder`; on leaving stops it, and kills what a failed test left."""
@@ -170,11 +153,3 @@ def started(folder: Path, model_store: Path, **settings: str) -> Iterator[Servic
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterator[Service]:
-    """The service that all end-to-end tests share; they leave it able to serve."""
-    with started(tmp_path_factory.mktemp("service"), model_store) as service:
-        service.wait_ready()
-        yield service

@@ -52,6 +52,7 @@ def shoot(url: str, folder: Path) -> None:
                 shown(page, url)
                 page.screenshot(path=folder / f"{shown.__name__}-{name}-{scheme}.png", full_page=True)
             page.get_by_role("button", name="Details").first.click()
+            page.get_by_role("dialog").wait_for()
             page.screenshot(path=folder / f"details-{name}-{scheme}.png")
             page.get_by_role("button", name="Close").click()
             page.get_by_role("button", name="Delete…").click()
