@@ -20,7 +20,7 @@ Image classification with ResNet50. Try it on the [playground](/); administrator
 
 *Authorize* signs in with a username and a password (`bearer`), or takes `ADMIN_TOKEN` (`adminToken`).
 
-### Errors
+## Errors
 
 Every error body is `{"detail": "<message>"}`.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from litestar.openapi import ResponseSpec
@@ -15,6 +16,8 @@ from litestar.openapi.spec import (
     Schema,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+
+from api import examples
 
 
 class Error(msgspec.Struct):
@@ -30,6 +33,21 @@ def errors(details: Mapping[int, str]) -> dict[int, ResponseSpec]:
         code: ResponseSpec(Error, description=detail, examples=[Example(value={"detail": detail})])
         for code, detail in {**details, **everywhere}.items()
     }
+
+
+def exampled(answer: Any, body: Any = None) -> type[Operation]:
+    """An operation class that gives the route's success answer, and its body, an example."""
+
+    @dataclass
+    class Exampled(Operation):
+        def __post_init__(self) -> None:
+            success = next(iter((self.responses or {}).values()))
+            contents = [(success, answer), *([(self.request_body, body)] if body is not None else [])]
+            for part, example in contents:
+                for media_type in getattr(part, "content", None) or {}:
+                    part.content[media_type].example = example
+
+    return Exampled
 
 
 _IMAGE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="An image file.")
@@ -70,33 +88,14 @@ _RESULT = Schema(
     },
 )
 _ANSWERS = {
-    "image": Example(
-        summary="An image",
-        value={
-            "result": {
-                "predictions": [
-                    {"class": "golden_retriever", "probability": 0.9234},
-                    {"class": "labrador_retriever", "probability": 0.0543},
-                ],
-                "top_class": "golden_retriever",
-                "top_probability": 0.9234,
-            }
-        },
-    ),
-    "json": Example(
-        summary="JSON",
-        value={
-            "result": {
-                "message": "JSON data processed",
-                "received_data": {"text": "sample data", "value": 123},
-            }
-        },
-    ),
+    "image": Example(summary="An image", value={"result": examples.IMAGE_RESULT}),
+    "json": Example(summary="JSON", value={"result": examples.JSON_RESULT}),
 }
 
 
-def _object(properties: dict[str, Schema]) -> OpenAPIMediaType:
-    return OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT, properties=dict(properties)))
+def _form(properties: dict[str, Schema]) -> OpenAPIMediaType:
+    example = {"data": '{"text": "sample data", "value": 123}'}
+    return OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT, properties=dict(properties)), example=example)
 
 
 @dataclass
@@ -117,8 +116,8 @@ class ForwardOperation(Operation):
             required=True,
             description="Exactly one of an image or JSON.",
             content={
-                "multipart/form-data": _object({"image": _IMAGE, "data": _DATA}),
-                "application/x-www-form-urlencoded": _object({"data": _DATA}),
+                "multipart/form-data": _form({"image": _IMAGE, "data": _DATA}),
+                "application/x-www-form-urlencoded": _form({"data": _DATA}),
                 "application/json": OpenAPIMediaType(schema=Schema(description="Any JSON."), example={"value": 123}),
                 "image/*": OpenAPIMediaType(schema=_IMAGE),
             },

@@ -5,7 +5,7 @@ import { explain } from "./errors.js";
 import { bytes, count, duration, moment, words } from "./format.js";
 import { signedCall, signedIn } from "./session.js";
 
-const HEADS = ["Time", "Type", "Status", "Took", "Size", "Image", "User", "Result", ""];
+const HEADS = ["Time", "Type", "Status", "Took", "Size", "Image", "User", "Result", "More"];
 const PAGE = 25;
 
 let cursors = [null]; // of the pages from the first to the one that is shown

@@ -1,6 +1,6 @@
-"""Pictures of the pages at two widths, light and dark: `python -m tests.pages.screenshots FOLDER [ADDRESS DATABASE_URL]`.
+"""Pictures of the pages, at two widths, light and dark: `python -m tests.pages.screenshots FOLDER [URL DATABASE_URL]`.
 
-Without the address of a running service it starts one, with untrained weights.
+Without the URL of a running service it starts one, with untrained weights.
 """
 
 import sys

@@ -87,7 +87,9 @@ def test_the_figures_and_charts_are_those_of_the_api(page, service, administrato
 def test_the_model_is_described(page, service):
     ready = httpx.get(f"{service.url}/health/ready").json()
     expect(page.locator("#model-state")).to_have_text("Ready")
-    facts = dict(zip(page.locator("#model dt").all_inner_texts(), page.locator("#model dd").all_inner_texts(), strict=True))
+    facts = dict(
+        zip(page.locator("#model dt").all_inner_texts(), page.locator("#model dd").all_inner_texts(), strict=True)
+    )
     assert facts["Workers"] == str(ready["workers"])
     assert facts["Queue"] == "0 waiting"
     assert (facts["Precision"], facts["Engine"]) == (ready["model"]["precision"], ready["model"]["engine"])
@@ -165,7 +167,11 @@ def test_the_export_has_the_rows_that_the_filters_leave(page, tmp_path: Path, fi
         page.get_by_role("button", name="Export").click()
     assert download.value.suggested_filename == f"history.{file_format}"
     text = Path(download.value.path()).read_text()
-    rows = list(csv.DictReader(text.splitlines())) if file_format == "csv" else [json.loads(line) for line in text.splitlines()]
+    rows = (
+        list(csv.DictReader(text.splitlines()))
+        if file_format == "csv"
+        else [json.loads(line) for line in text.splitlines()]
+    )
     assert len(rows) == total > 25
     assert {str(row["status_code"]) for row in rows} == {"200"}
 
@@ -262,7 +268,12 @@ def test_stored_markup_stays_text(page, service, administrator):
     headers = {"Authorization": f"Bearer {service.admin_token}"}
     made = httpx.post(f"{service.url}/register", json=user, headers=headers)
     assert made.status_code == 201, made.text
-    hostile = {"user_id": made.json()["id"], "created_at": datetime.now(UTC), "request_id": HOSTILE, "request_type": "image"}
+    hostile = {
+        "user_id": made.json()["id"],
+        "created_at": datetime.now(UTC),
+        "request_id": HOSTILE,
+        "request_type": "image",
+    }
     result = json.dumps({"top_class": HOSTILE, "predictions": []})
     record(
         service.database_url,

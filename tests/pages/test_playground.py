@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.databases import execute
 from tests.e2e.accounts import PASSWORD
@@ -70,7 +70,11 @@ def test_a_given_image_has_the_classes_that_the_api_answers(page, service, how):
     expect(page.locator("#result .top")).to_have_text(predictions[0]["class"].replace("_", " "))
     first = page.locator(".bars li").first
     expect(first.locator(".number")).to_have_text(f"{predictions[0]['probability'] * 100:.1f} %")
-    assert first.locator(".fill").evaluate("fill => fill.style.width").startswith(f"{predictions[0]['probability'] * 100:.2f}")
+    assert (
+        first.locator(".fill")
+        .evaluate("fill => fill.style.width")
+        .startswith(f"{predictions[0]['probability'] * 100:.2f}")
+    )
     expect(page.locator("#result .warning")).to_contain_text("Untrained weights", ignore_case=True)
     expect(page.locator("#health")).to_contain_text("untrained weights", ignore_case=True)
 
@@ -200,7 +204,7 @@ def test_the_times_are_those_of_the_answer(page):
 @pytest.mark.parametrize("kind", ["image", "json"])
 def test_the_code_makes_the_same_call(page, context, service, tmp_path: Path, language, kind):
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    content, name = encode(picture(5), "JPEG"), "it's \"a\"; $(touch hacked) ü\\.jpg"
+    content, name = encode(picture(5), "JPEG"), 'it\'s "a"; $(touch hacked) ü\\.jpg'
     if kind == "image":
         give(page, name, content)
         expected = {"predictions": answered(service, content)}
@@ -215,7 +219,11 @@ def test_the_code_makes_the_same_call(page, context, service, tmp_path: Path, la
     page.locator(f'[data-copies="code-{language}"]').click()
     expect(page.locator(f'[data-copies="code-{language}"]')).to_have_text("Copied")
     code = page.evaluate("navigator.clipboard.readText()")
-    commands = {"curl": ["bash", "-c"], "python": [sys.executable, "-c"], "javascript": ["node", "--input-type=module", "-e"]}
+    commands = {
+        "curl": ["bash", "-c"],
+        "python": [sys.executable, "-c"],
+        "javascript": ["node", "--input-type=module", "-e"],
+    }
     command = commands[language]
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed (Debian: nodejs)")
@@ -264,8 +272,8 @@ def test_the_keyboard_reaches_everything(page):
 
 
 def test_the_first_visit_transfers_little(watched):
-    answers = []
-    watched.page.on("requestfinished", lambda request: answers.append(request))
+    answers: list[Request] = []
+    watched.page.on("requestfinished", lambda request: answers.append(request))  # noqa: PLW0108  # Playwright marks it
     watched.page.goto(watched.origin, wait_until="networkidle")
     sizes = [request.sizes() for request in answers]
     transferred = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
