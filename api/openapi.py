@@ -51,7 +51,7 @@ def exampled(answer: Any, body: Any = None) -> type[Operation]:
 
 
 _IMAGE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="An image file.")
-_DATA = Schema(type=OpenAPIType.STRING, description="JSON text.", examples=['{"text": "sample data", "value": 123}'])
+_DATA = Schema(type=OpenAPIType.STRING, description="JSON text.")
 _PREDICTION = Schema(
     type=OpenAPIType.OBJECT,
     required=["class", "probability"],
@@ -93,8 +93,7 @@ _ANSWERS = {
 }
 
 
-def _form(properties: dict[str, Schema]) -> OpenAPIMediaType:
-    example = {"data": '{"text": "sample data", "value": 123}'}
+def _form(properties: dict[str, Schema], example: dict[str, str] | None = None) -> OpenAPIMediaType:
     return OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT, properties=dict(properties)), example=example)
 
 
@@ -114,10 +113,13 @@ class ForwardOperation(Operation):
         ]
         self.request_body = RequestBody(
             required=True,
-            description="Exactly one of an image or JSON.",
+            description="Exactly one of an image or JSON. A multipart form may carry `data` (JSON text) instead of `image`.",
             content={
-                "multipart/form-data": _form({"image": _IMAGE, "data": _DATA}),
-                "application/x-www-form-urlencoded": _form({"data": _DATA}),
+                # Without `data`: Swagger UI would send it beside the image, filled in.
+                "multipart/form-data": _form({"image": _IMAGE}),
+                "application/x-www-form-urlencoded": _form(
+                    {"data": _DATA}, {"data": '{"text": "sample data", "value": 123}'}
+                ),
                 "application/json": OpenAPIMediaType(schema=Schema(description="Any JSON."), example={"value": 123}),
                 "image/*": OpenAPIMediaType(schema=_IMAGE),
             },

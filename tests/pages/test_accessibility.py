@@ -18,9 +18,9 @@ def page(request: pytest.FixtureRequest, browser: Browser):
     context.close()
 
 
-def violations(page: Page, without: str | None = None) -> list[str]:
-    """What axe finds, a line each; `without` a rule."""
-    options = {"rules": {without: {"enabled": False}}} if without else {}
+def violations(page: Page, *without: str) -> list[str]:
+    """What axe finds, a line each; `without` some of its rules."""
+    options = {"rules": {rule: {"enabled": False} for rule in without}}
     found = Axe().run(page, options=options).response["violations"]
     return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
@@ -63,5 +63,6 @@ def test_the_dashboard(page: Page, service: Service, administrator: str):
 def test_the_documentation(page: Page, service: Service):
     page.goto(f"{service.url}/docs")
     page.locator(".opblock").first.wait_for()
-    # Swagger UI puts the link to each call into the button that unfolds it.
-    assert violations(page, without="nested-interactive") == []
+    # What Swagger UI itself does: the link to each call is in the button that unfolds it, and the description of the
+    # API is in no landmark.
+    assert violations(page, "nested-interactive", "region") == []

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.accounts import PASSWORD
+from tests.images import encode, picture
 
 pytestmark = pytest.mark.e2e
 
@@ -26,6 +27,18 @@ def test_authorize_signs_in_and_a_call_carries_the_token(watched, administrator)
         call.get_by_role("button", name="Execute").click()
     assert answer.value.status == 200
     assert "total_requests" in answer.value.json()
+
+
+def test_an_image_is_classified_from_the_documentation(watched):
+    page = watched.page
+    page.goto(f"{watched.origin}/docs")
+    call = page.locator(".opblock", has_text="Classify an image")
+    call.locator(".opblock-summary-control").click()
+    image = {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": encode(picture(1), "JPEG")}
+    call.locator("input[type=file]").set_input_files(image)
+    with page.expect_response("**/forward*") as answer:
+        call.get_by_role("button", name="Execute").click()
+    assert answer.value.status == 200
 
 
 def test_the_error_table_is_on_both_pages(watched):
