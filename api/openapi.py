@@ -113,7 +113,7 @@ class ForwardOperation(Operation):
         ]
         self.request_body = RequestBody(
             required=True,
-            description="Exactly one of an image or JSON. A multipart form may carry `data` (JSON text) instead of `image`.",
+            description="Exactly one of an image or JSON. `data` may also come in a multipart form, alone.",
             content={
                 # Without `data`: Swagger UI would send it beside the image, filled in.
                 "multipart/form-data": _form({"image": _IMAGE}),

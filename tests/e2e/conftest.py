@@ -1,4 +1,4 @@
-"""The real service: `ml-service serve` with a real TorchServe; `tests/conftest.py` starts the one that most tests share.
+"""The real service: `ml-service serve` with a real TorchServe; `tests/conftest.py` starts the one that most share.
 
 Every service here starts in the environment of a bare machine: a PATH with nothing on it, so no java, and no settings
 but those that keep it apart from other services.
