@@ -108,7 +108,7 @@ def test_another_window_counts_other_calls(page):
 
 def test_the_filters_leave_what_the_api_leaves(page, watched, service, administrator):
     page.get_by_label("Window").select_option("7d")
-    page.get_by_label("Status").fill("413")
+    page.get_by_role("spinbutton", name="Status").fill("413")
     page.get_by_label("Order").select_option("slowest")
     page.get_by_role("button", name="Apply").click()
     wanted = ask(service, administrator, "/history?window=7d&status_code=413&sort=slowest&limit=25")
@@ -123,7 +123,7 @@ def test_the_filters_leave_what_the_api_leaves(page, watched, service, administr
     expect(page.locator("#total")).to_have_text("127 calls")
     expect(page.locator("#history-message")).to_be_hidden()
     page.get_by_label("No user").check()
-    page.get_by_label("Type").select_option("json")
+    page.get_by_role("combobox", name="Type").select_option("json")
     page.get_by_role("button", name="Apply").click()
     wanted = ask(service, administrator, "/history?window=7d&request_type=json&user=")
     expect(page.locator("#total")).to_have_text(f"{wanted['total']} calls")
@@ -158,7 +158,7 @@ def test_a_row_has_details(page, service, administrator):
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
 def test_the_export_has_the_rows_that_the_filters_leave(page, tmp_path: Path, file_format):
     page.get_by_label("Window").select_option("7d")
-    page.get_by_label("Status").fill("200")
+    page.get_by_role("spinbutton", name="Status").fill("200")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#total")).not_to_have_text("127 calls")
     total = int(page.locator("#total").inner_text().split()[0])
@@ -198,7 +198,7 @@ def test_deleting_takes_the_admin_token_and_a_confirmation(page, watched, servic
     delete(service.admin_token, f"{datetime.now(UTC) - timedelta(hours=30):%Y-%m-%dT%H:%M}")
     expect(dialog).to_be_hidden()
     expect(page.locator("#total")).to_have_text("120 calls")
-    assert page.get_by_label("Admin token", include_hidden=True).input_value() == ""
+    assert page.locator('[name="token"]').input_value() == ""
     delete(service.admin_token)
     expect(page.locator("#rows")).to_have_text("No calls match.")
     expect(page.locator("#requests")).to_contain_text("No calls in this window.")
