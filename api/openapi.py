@@ -44,8 +44,9 @@ def exampled(answer: Any, body: Any = None) -> type[Operation]:
             success = next(iter((self.responses or {}).values()))
             contents = [(success, answer), *([(self.request_body, body)] if body is not None else [])]
             for part, example in contents:
-                for media_type in getattr(part, "content", None) or {}:
-                    part.content[media_type].example = example
+                if isinstance(part, OpenAPIResponse | RequestBody):
+                    for content in (part.content or {}).values():
+                        content.example = example
 
     return Exampled
 
