@@ -158,6 +158,7 @@ def test_a_row_has_details(page, service, administrator):
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
 def test_the_export_has_the_rows_that_the_filters_leave(page, tmp_path: Path, file_format):
     page.get_by_label("Window").select_option("7d")
+    expect(page.locator("#total")).to_have_text("127 calls")
     page.get_by_role("spinbutton", name="Status").fill("200")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#total")).not_to_have_text("127 calls")
