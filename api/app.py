@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import database_config, prepare
 from api.deadline import BodyDeadline
+from api.docs import openapi_config, redoc
 from api.draining import Draining, close_connections
 from api.errors import render
 from api.forward.admission import Admission, Memory
@@ -25,7 +26,7 @@ from api.history.retention import keep
 from api.observability.logs import logging_config
 from api.observability.middleware import measured
 from api.observability.tracing import traced, tracing
-from api.pages import openapi_config, redoc
+from api.pages import dashboard, playground, static
 from api.record.middleware import RecordMiddleware
 from api.record.recorder import Recorder
 from api.request_id import add_request_id
@@ -89,7 +90,10 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             live,
             ready,
             read_metrics,
+            playground,
+            dashboard,
             redoc,
+            static,
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],

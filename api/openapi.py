@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from litestar.openapi import ResponseSpec
@@ -15,6 +16,8 @@ from litestar.openapi.spec import (
     Schema,
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+
+from api import examples
 
 
 class Error(msgspec.Struct):
@@ -32,8 +35,24 @@ def errors(details: Mapping[int, str]) -> dict[int, ResponseSpec]:
     }
 
 
+def exampled(answer: Any, body: Any = None) -> type[Operation]:
+    """An operation class that gives the route's success answer, and its body, an example."""
+
+    @dataclass
+    class Exampled(Operation):
+        def __post_init__(self) -> None:
+            success = next(iter((self.responses or {}).values()))
+            contents = [(success, answer), *([(self.request_body, body)] if body is not None else [])]
+            for part, example in contents:
+                if isinstance(part, OpenAPIResponse | RequestBody):
+                    for content in (part.content or {}).values():
+                        content.example = example
+
+    return Exampled
+
+
 _IMAGE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="An image file.")
-_DATA = Schema(type=OpenAPIType.STRING, description="JSON text.", examples=['{"text": "sample data", "value": 123}'])
+_DATA = Schema(type=OpenAPIType.STRING, description="JSON text.")
 _PREDICTION = Schema(
     type=OpenAPIType.OBJECT,
     required=["class", "probability"],
@@ -70,33 +89,13 @@ _RESULT = Schema(
     },
 )
 _ANSWERS = {
-    "image": Example(
-        summary="An image",
-        value={
-            "result": {
-                "predictions": [
-                    {"class": "golden_retriever", "probability": 0.9234},
-                    {"class": "labrador_retriever", "probability": 0.0543},
-                ],
-                "top_class": "golden_retriever",
-                "top_probability": 0.9234,
-            }
-        },
-    ),
-    "json": Example(
-        summary="JSON",
-        value={
-            "result": {
-                "message": "JSON data processed",
-                "received_data": {"text": "sample data", "value": 123},
-            }
-        },
-    ),
+    "image": Example(summary="An image", value={"result": examples.IMAGE_RESULT}),
+    "json": Example(summary="JSON", value={"result": examples.JSON_RESULT}),
 }
 
 
-def _object(properties: dict[str, Schema]) -> OpenAPIMediaType:
-    return OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT, properties=dict(properties)))
+def _form(properties: dict[str, Schema], example: dict[str, str] | None = None) -> OpenAPIMediaType:
+    return OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT, properties=dict(properties)), example=example)
 
 
 @dataclass
@@ -115,10 +114,13 @@ class ForwardOperation(Operation):
         ]
         self.request_body = RequestBody(
             required=True,
-            description="Exactly one of an image or JSON.",
+            description="Exactly one of an image or JSON. `data` may also come in a multipart form, alone.",
             content={
-                "multipart/form-data": _object({"image": _IMAGE, "data": _DATA}),
-                "application/x-www-form-urlencoded": _object({"data": _DATA}),
+                # Without `data`: Swagger UI would send it beside the image, filled in.
+                "multipart/form-data": _form({"image": _IMAGE}),
+                "application/x-www-form-urlencoded": _form(
+                    {"data": _DATA}, {"data": '{"text": "sample data", "value": 123}'}
+                ),
                 "application/json": OpenAPIMediaType(schema=Schema(description="Any JSON."), example={"value": 123}),
                 "image/*": OpenAPIMediaType(schema=_IMAGE),
             },

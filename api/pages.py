@@ -1,96 +1,98 @@
-"""Swagger UI and ReDoc. Nothing on them comes from another host: the scripts are in `api/assets`."""
+"""The pages for people, and the scripts and styles that they load: all from `api/assets`, nothing from another host.
 
+Each page's Content-Security-Policy holds the browser to that. No page has a script or a style in its own text.
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from litestar import MediaType, Request, Response, Router, get
-from litestar.datastructures import CacheControlHeader, ResponseHeader
+from litestar import HttpMethod, Request, Response, route
 from litestar.exceptions import NotFoundException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from litestar.status_codes import HTTP_404_NOT_FOUND
+from litestar.status_codes import HTTP_200_OK, HTTP_304_NOT_MODIFIED
 
 ASSETS = Path(__file__).parent / "assets"
-PAGE_HEADERS = [
-    ResponseHeader(
-        name="Content-Security-Policy",
-        value="default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; frame-ancestors 'none'",
-        documentation_only=False,
-    )
-]
-"""The browser holds the pages to this host. Litestar's templates start the viewers with inline scripts."""
-NO_FAVICON = '<link rel="icon" href="data:,">'
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-_redoc = RedocRenderPlugin(js_url="/docs/assets/redoc.standalone.js", google_fonts=False, favicon=NO_FAVICON)
-
-
-@get("/redoc", include_in_schema=False, media_type=MediaType.HTML, response_headers=PAGE_HEADERS, sync_to_thread=False)
-def redoc(request: Request[Any, Any, Any]) -> bytes:
-    """ReDoc beside Swagger UI: Litestar would put it below `/docs`."""
-    return _redoc.render(request, request.app.openapi_schema.to_schema())
+SAME_ORIGIN = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; "
+)
+STRICT = (
+    f"{SAME_ORIGIN}style-src 'self'; img-src 'self' blob: data:; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""No text can become markup or a script: the browser refuses `innerHTML` and its like."""
 
 
-_MEDIA_TYPES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui-standalone-preset.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "redoc.standalone.js": "text/javascript",
-}
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file as it is sent."""
+
+    content: bytes
+    headers: dict[str, str]
 
 
-@get(
-    "/assets/{name:str}",
+@functools.cache
+def asset(name: str) -> Asset:
+    """The file `name`; stored compressed, it is sent so.
+
+    Raises:
+        KeyError: there is none.
+    """
+    path = _paths()[name]
+    content = path.read_bytes()
+    headers = {
+        "Content-Type": f"{MEDIA_TYPES[Path(name).suffix]}; charset=utf-8",
+        "Cache-Control": "no-cache",  # kept, and asked for by its tag at each use: an upgrade shows at once
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:16]}"',
+    }
+    if path.suffix == ".gz":
+        headers["Content-Encoding"] = "gzip"
+    return Asset(content, headers)
+
+
+@functools.cache
+def _paths() -> dict[str, Path]:
+    files = {path.name.removesuffix(".gz"): path for path in ASSETS.iterdir()}
+    return {name: path for name, path in files.items() if Path(name).suffix in MEDIA_TYPES}
+
+
+def _answer(request: Request[Any, Any, Any], name: str, policy: str | None = None) -> Response[bytes]:
+    found = asset(name)
+    headers = {**found.headers, "Content-Security-Policy": policy} if policy else found.headers
+    if found.headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(b"", status_code=HTTP_304_NOT_MODIFIED, headers=headers)
+    return Response(found.content, headers=headers)
+
+
+def page(path: str, name: str, policy: str) -> HTTPRouteHandler:
+    """A route that answers with one of the files, under a Content-Security-Policy."""
+
+    @route(path, http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=HTTP_200_OK, include_in_schema=False)
+    async def handler(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return _answer(request, name, policy)
+
+    return handler
+
+
+@route(
+    "/static/{name:str}",
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    status_code=HTTP_200_OK,
     include_in_schema=False,
-    sync_to_thread=True,
-    cache_control=CacheControlHeader(max_age=86400),
 )
-def asset(name: FromPath[str]) -> Response[bytes]:
-    """One of the pages' scripts, stored and sent compressed."""
-    if name not in _MEDIA_TYPES:
-        raise NotFoundException
-    content = (ASSETS / f"{name}.gz").read_bytes()
-    return Response(content, media_type=_MEDIA_TYPES[name], headers={"Content-Encoding": "gzip"})
+async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
+    """A script, a style or an image of the pages."""
+    try:
+        return _answer(request, name)
+    except KeyError:
+        raise NotFoundException from None
 
 
-async def _plain_not_found(response: Response[Any]) -> Response[Any]:
-    """Litestar answers unknown paths below `/docs` with a page; here every error looks the same."""
-    if response.status_code == HTTP_404_NOT_FOUND:
-        return Response({"detail": "Not Found"}, status_code=HTTP_404_NOT_FOUND, media_type=MediaType.JSON)
-    return response
-
-
-openapi_config = OpenAPIConfig(
-    title="ML Service API",
-    version="0.1.0",
-    description='Image classification with ResNet50. Every error body is `{"detail": "<message>"}`.',
-    openapi_router=Router(
-        "/docs",
-        route_handlers=[asset],
-        after_request=_plain_not_found,
-        response_headers=PAGE_HEADERS,
-        include_in_schema=False,
-    ),
-    components=Components(
-        security_schemes={
-            "bearer": SecurityScheme(
-                type="oauth2",
-                description="A JWT from `/token`.",
-                flows=OAuthFlows(password=OAuthFlow(token_url="/token", scopes={})),  # noqa: S106
-            ),
-            "adminToken": SecurityScheme(type="http", scheme="bearer", description="`ADMIN_TOKEN`, for operators."),
-        }
-    ),
-    render_plugins=[
-        SwaggerRenderPlugin(
-            path="/",
-            js_url="/docs/assets/swagger-ui-bundle.js",
-            css_url="/docs/assets/swagger-ui.css",
-            standalone_preset_js_url="/docs/assets/swagger-ui-standalone-preset.js",
-            favicon=NO_FAVICON,
-        ),
-        JsonRenderPlugin(path="/openapi.json"),
-    ],
-)
+playground = page("/", "playground.html", STRICT)
+dashboard = page("/dashboard", "dashboard.html", STRICT)

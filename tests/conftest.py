@@ -14,6 +14,7 @@ from tests.postgresql import binaries, postgresql_server
 
 if TYPE_CHECKING:
     from cli.weights import Weights
+    from tests.e2e.conftest import Service
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,8 @@ def untrained_weights() -> "Weights":
 @pytest.fixture(scope="session")
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with an archive of untrained weights in fp32."""
+    from cli.archive import build  # noqa: PLC0415
+
     store = tmp_path_factory.mktemp("model_store")
     build(
         store / "resnet50.mar",
@@ -38,6 +41,16 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compiled=False,
     )
     return store
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterator["Service"]:
+    """The service that the end-to-end tests and those of the pages share; they leave it able to serve."""
+    from tests.e2e.conftest import started  # noqa: PLC0415
+
+    with started(tmp_path_factory.mktemp("service"), model_store) as service:
+        service.wait_ready()
+        yield service
 
 
 @pytest.fixture(scope="session")

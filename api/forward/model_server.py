@@ -75,6 +75,8 @@ class ModelState:
 
     ready_workers: int
     description: dict[str, Any]
+    queue: int | None = None
+    """Requests that wait in TorchServe for a worker."""
 
 
 class ModelServer:
@@ -173,7 +175,8 @@ class ModelServer:
         answer = await self._send("GET", self._model, "management")
         if answer.status_code != 200:
             raise Unavailable("the model server has not loaded the model")
-        workers = [w for w in answer.json()[0].get("workers", []) if w.get("status") == "READY"]
+        model = answer.json()[0]
+        workers = [w for w in model.get("workers", []) if w.get("status") == "READY"]
         # The handler describes itself in its own queue, behind the predictions: ask once for each set of workers.
         generation = sorted((w.get("id"), w.get("startTime")) for w in workers)
         if workers and generation != self._described[0]:
@@ -182,7 +185,7 @@ class ModelServer:
                     self._described = (generation, await self._describe())
             except (ServiceError, TimeoutError):
                 logger.warning("the handler did not describe itself in time")
-        return ModelState(len(workers), self._described[1])
+        return ModelState(len(workers), self._described[1], model.get("jobQueueStatus", {}).get("pendingRequests"))
 
     async def _describe(self) -> dict[str, Any]:
         answer = await self._send("GET", self._model, "management", params={"customized": "true"})

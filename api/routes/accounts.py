@@ -7,11 +7,12 @@ import msgspec
 from litestar import Request, post
 from litestar.params import JSONBody, URLEncodedBody
 
+from api import examples
 from api.accounts import tokens
 from api.accounts.auth import may_administrate
 from api.accounts.users import create_user, subject_by_password
 from api.errors import BadRequest, Forbidden, TooManyRequests, Unauthorized
-from api.openapi import errors
+from api.openapi import errors, exampled
 from api.settings import Access, Settings
 from api.throttling.client_address import client_address
 from api.throttling.login_limits import LoginLimits
@@ -57,6 +58,7 @@ class AccessToken(msgspec.Struct):
     "/register",
     tags=["accounts"],
     summary="Register a user",
+    operation_class=exampled(examples.REGISTERED, examples.NEW_USER),
     response_description="The new user.",
     security=[{}, {"bearer": []}, {"adminToken": []}],
     responses=errors(
@@ -101,6 +103,7 @@ async def register(
     status_code=200,
     tags=["accounts"],
     summary="Sign in",
+    operation_class=exampled(examples.TOKEN, examples.CREDENTIALS),
     response_description="A token for the `Authorization: Bearer` header.",
     responses=errors(
         {

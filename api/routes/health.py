@@ -8,10 +8,11 @@ from litestar import Request, get
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api import examples
 from api.errors import ServiceError, Unavailable
 from api.forward.model_server import ModelServer, ModelState
 from api.models import ForwardRequest
-from api.openapi import errors
+from api.openapi import errors, exampled
 
 DATABASE_TIMEOUT = 2.0
 
@@ -30,10 +31,18 @@ class Ready(msgspec.Struct, omit_defaults=True):
     workers: int
     model: dict[str, Any]
     """What the handler says of itself: architecture, weights, precision …"""
+    queue: int | None = None
+    """Images that wait in the model server for a worker."""
     warning: str | None = None
 
 
-@get("/health/live", tags=["health"], summary="Is the process alive?", response_description="It is.")
+@get(
+    "/health/live",
+    tags=["health"],
+    summary="Is the process alive?",
+    operation_class=exampled(examples.LIVE),
+    response_description="It is.",
+)
 async def live() -> Live:
     """200 as long as the process answers."""
     return Live("ok")
@@ -62,6 +71,7 @@ async def model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
     "/health/ready",
     tags=["health"],
     summary="Can a prediction be served?",
+    operation_class=exampled(examples.READY),
     response_description="It can.",
     responses=errors({503: "not ready: the model server cannot be reached"}),
 )
@@ -74,4 +84,5 @@ async def ready(request: Request[Any, Any, Any]) -> Ready:
     database, (model, state) = await asyncio.gather(database_problem(app.engine), model_problem(app.model_server))
     if problems := [problem for problem in (database, model) if problem]:
         raise Unavailable(f"not ready: {'; '.join(problems)}")
-    return Ready("ready", "ok", state.ready_workers, state.description, state.description.get("warning"))
+    description = state.description
+    return Ready("ready", "ok", state.ready_workers, description, queue=state.queue, warning=description.get("warning"))

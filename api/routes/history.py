@@ -10,6 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api import examples
 from api.accounts.auth import administrator, holder_of_admin_token
 from api.database import snapshot
 from api.errors import BadRequest
@@ -18,7 +19,7 @@ from api.history.deletion import delete_rows
 from api.history.export import MEDIA_TYPES, Format, encoded
 from api.history.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
 from api.history.listing import HistoryItem, Sort, one, page, position, reading, slices
-from api.openapi import errors
+from api.openapi import errors, exampled
 from api.settings import Settings
 
 SortBy = Annotated[Sort, QueryParameter(description="`newest` first or `slowest` first.")]
@@ -38,6 +39,7 @@ class History(msgspec.Struct):
     "/history",
     tags=["history"],
     summary="Read the record",
+    operation_class=exampled(examples.HISTORY),
     response_description="A page of the record.",
     guards=[administrator],
     security=[{"bearer": []}],
@@ -79,6 +81,7 @@ async def read_history(
     "/history/{row_id:int}",
     tags=["history"],
     summary="Read one row of the record",
+    operation_class=exampled(examples.ROW),
     response_description="The row.",
     guards=[administrator],
     security=[{"bearer": []}],
@@ -98,6 +101,7 @@ async def read_row(request: Request[Any, Any, Any], row_id: FromPath[int]) -> Hi
     "/history/export",
     tags=["history"],
     summary="Export the record",
+    operation_class=exampled(examples.ROW),
     response_description="A row a line. In CSV, an apostrophe precedes text that a spreadsheet would run as a formula.",
     guards=[administrator],
     security=[{"bearer": []}],

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from litestar import Request, get
 from litestar.params import QueryParameter
 
+from api import examples
 from api.accounts.auth import administrator
 from api.history.filters import Filter, Since, Until, Window
 from api.history.statistics import Stats, stats
 from api.history.timeline import Timeline, timeline
-from api.openapi import errors
+from api.openapi import errors, exampled
 
 ERRORS = errors({400: "since: is after until", 401: "not authenticated", 403: "administrators only"})
 
@@ -18,6 +19,7 @@ ERRORS = errors({400: "since: is after until", 401: "not authenticated", 403: "a
     "/stats",
     tags=["history"],
     summary="Statistics of the record",
+    operation_class=exampled(examples.STATS),
     response_description="Seconds, bytes and pixels.",
     guards=[administrator],
     security=[{"bearer": []}],
@@ -38,6 +40,7 @@ async def read_stats(
     "/stats/timeline",
     tags=["history"],
     summary="Statistics over time, for charts",
+    operation_class=exampled(examples.TIMELINE),
     response_description="Buckets, oldest first.",
     guards=[administrator],
     security=[{"bearer": []}],

@@ -44,6 +44,12 @@ async def test_ready_shows_the_model(client, model):
     assert len(model.requests) == 3, "the handler describes itself once for each set of workers"
 
 
+async def test_ready_says_how_many_images_wait(client, model):
+    body = {"workers": WORKERS, "jobQueueStatus": {"remainingCapacity": 93, "pendingRequests": 7}}
+    model.answer = lambda _: httpx.Response(200, json=[body])
+    assert (await client.get("/health/ready")).json()["queue"] == 7
+
+
 async def test_ready_warns_of_untrained_weights(client, model):
     model.answer = describes(WORKERS, warning="untrained")
     assert (await client.get("/health/ready")).json()["warning"] == "untrained"

@@ -3,10 +3,12 @@ import pytest
 from tests.images import valid
 
 ANSWERS = [
+    ("GET", "/", 200),
+    ("GET", "/dashboard", 200),
     ("GET", "/docs", 200),
     ("GET", "/redoc", 200),
     ("GET", "/docs/openapi.json", 200),
-    ("GET", "/docs/assets/swagger-ui.css", 200),
+    ("GET", "/static/swagger-ui.css", 200),
     ("GET", "/docs/nowhere", 404),
     ("GET", "/health/live", 200),
     ("GET", "/nowhere", 404),
@@ -24,11 +26,12 @@ async def test_every_answer_has_the_security_headers(client, method, path, code)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert answer.headers["Cache-Control"] == ("max-age=86400" if "assets" in path else "no-store")
+    kept = path in {"/", "/dashboard", "/redoc"} or "static" in path
+    assert answer.headers["Cache-Control"] == ("no-cache" if kept else "no-store")
     assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+@pytest.mark.parametrize("path", ["/", "/dashboard", "/docs", "/redoc"])
 async def test_no_page_may_be_framed(client, path):
     policy = (await client.get(path)).headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy

@@ -1,4 +1,4 @@
-"""The real service: `ml-service serve` with a real TorchServe, started once for all end-to-end tests.
+"""The real service: `ml-service serve` with a real TorchServe; `tests/conftest.py` starts the one that most share.
 
 Every service here starts in the environment of a bare machine: a PATH with nothing on it, so no java, and no settings
 but those that keep it apart from other services.
@@ -153,11 +153,3 @@ def started(folder: Path, model_store: Path, **settings: str) -> Iterator[Servic
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterator[Service]:
-    """The service that all end-to-end tests share; they leave it able to serve."""
-    with started(tmp_path_factory.mktemp("service"), model_store) as service:
-        service.wait_ready()
-        yield service

@@ -1,0 +1,2 @@
+// Starts ReDoc on the service's own document.
+Redoc.init("/docs/openapi.json", {}, document.getElementById("viewer"));
