@@ -28,7 +28,6 @@ def untrained_weights() -> "Weights":
 @pytest.fixture(scope="session")
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with an archive of untrained weights in fp32."""
-    from cli.archive import build  # noqa: PLC0415
 
     store = tmp_path_factory.mktemp("model_store")
     build(
