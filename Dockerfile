@@ -23,7 +23,7 @@ WORKDIR /srv/run
 FROM base AS packages
 WORKDIR /app
 COPY pyproject.toml constraints.txt LICENSE ./
-RUN touch README.md && mkdir api cli handlers && python -m venv --without-pip /opt/venv
+RUN touch README.md && mkdir api api_client cli handlers && python -m venv --without-pip /opt/venv
 
 FROM packages AS api-packages
 # Litestar brings Faker, with names and addresses of seventy countries: a sixth of the whole, which nothing here reads.

@@ -20,9 +20,9 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 STEPS = 6
 
 
-async def measure(url: str, rows: int, progress: Progress) -> dict[str, Any]:
+async def measure(url: str, rows: int, progress: Progress, *, reading_only: bool = False) -> dict[str, Any]:
     """All figures at `rows` rows, in an empty database, which is left without rows from before this run; times in
-    milliseconds unless the name says otherwise."""
+    milliseconds unless the name says otherwise. `reading_only`: those of the statistics and the pages."""
     task = progress.add_task("History", total=STEPS)
 
     def doing(what: str) -> None:
@@ -43,12 +43,13 @@ async def measure(url: str, rows: int, progress: Progress) -> dict[str, Any]:
         found["timeline_of_a_day_ms"] = await milliseconds(ask(client, "/stats/timeline", **day))
         doing("pages")
         found["pages_ms"] = await pages(client, end, rows)
-        doing("exports")
-        found["export"] = {form: await export(client, form) for form in ("ndjson", "csv")}
-        doing("writes while the statistics are polled")
-        found["writes"] = await writes(client, engine)
-        doing(f"writes while {rows:,} rows are deleted")
-        found["deletion"] = await deletion(client, engine, end)
+        if not reading_only:
+            doing("exports")
+            found["export"] = {form: await export(client, form) for form in ("ndjson", "csv")}
+            doing("writes while the statistics are polled")
+            found["writes"] = await writes(client, engine)
+            doing(f"writes while {rows:,} rows are deleted")
+            found["deletion"] = await deletion(client, engine, end)
     progress.remove_task(task)
     return found
 

@@ -1,6 +1,7 @@
 """The history at a million rows, and at five: `pytest -m scale`, on an otherwise quiet machine."""
 
 import asyncio
+import json
 
 import pytest
 from rich.progress import Progress
@@ -22,7 +23,8 @@ def measured(request, tmp_path_factory):
     found = {}
 
     def measure(url, rows):
-        found[rows] = asyncio.run(figures(url, rows, Progress(disable=True)))
+        found[rows] = asyncio.run(figures(url, rows, Progress(disable=True), reading_only=rows == LARGE))
+        print(json.dumps(found[rows]))
 
     if request.param == "sqlite":
         for rows in (SMALL, LARGE):
