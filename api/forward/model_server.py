@@ -1,4 +1,4 @@
-"""The model server's client: its key, a prediction, and whether it is ready.
+"""The model server's client: a prediction, and whether it is ready.
 
 A prediction that a dying worker or server took with it is asked for once more, so that an image that kills workers
 kills two at most. After a time-out there is no second time: the first may still be in the queue.
@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
+from api.forward.key_file import KeyFile
 from api.observability import metrics
 from api.observability.tracing import span, trace_headers
 from api.settings import Settings
@@ -31,30 +31,6 @@ READY_TIMEOUT = 2.0
 """Seconds for everything that readiness asks."""
 REFUSALS: dict[int, type[ServiceError]] = {400: BadRequest, 413: TooLarge, 422: CannotProcess}
 """What the handler says of an image, in the API's terms."""
-
-
-class KeyFile:
-    """TorchServe's keys. It writes the file anew at each start, and not atomically."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, int] | None = None
-        self._keys: dict[str, Any] = {}
-
-    def header(self, role: str, *, reread: bool = False) -> dict[str, str]:
-        """The authorization header for `role` (`inference` or `management`).
-
-        Raises:
-            Unavailable: there is no such key (yet).
-        """
-        try:
-            status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_ino)
-            if reread or stamp != self._stamp:
-                self._keys, self._stamp = json.loads(self._path.read_bytes()), stamp
-            return {"Authorization": f"Bearer {self._keys[role]['key']}"}
-        except (OSError, ValueError, KeyError, TypeError):
-            raise Unavailable("the model server has not written its key yet") from None
 
 
 class _Cut(Unavailable):

@@ -1,6 +1,6 @@
 """The record: one row for each call of `/forward`, committed before its answer leaves.
 
-call (`call.py`) → its row (`middleware.py`) → one writer commits rows in groups → the answer leaves
+call (`call.py`) → its row (`middleware.py`) → one writer commits rows in groups (`store.py`) → the answer leaves
 
 A row that cannot be written in time must not make its answer a lie, now or later. So, where the answer becomes a 503:
 
@@ -14,47 +14,29 @@ A row that cannot be written in time must not make its answer a lie, now or late
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, text, tuple_
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.models import ForwardRequest
 from api.observability import metrics
+from api.record.store import Entry, Store, named
 
 logger = logging.getLogger(__name__)
 
 GROUP = 500
 """Rows in one commit at most."""
-ATTEMPT = 2.5
-"""Seconds for one group up to its commit: a connection, the database's lock, the insert."""
 DEADLINE = 5.0
 """Seconds that a row may wait before the writer takes it."""
 PAUSE = 1.0
 """Seconds between attempts to write the calls that could not be recorded in time."""
 LATE_ROWS = 10_000
 """Such calls kept at most, a few hundred bytes each; beyond it the oldest are lost, and logged."""
-NOT_NOW = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
-"""The database's trouble, not a row's: the group fails as a whole."""
 
 
 class NotRecorded(Exception):  # noqa: N818
     """The row could not be written in time; what the client gets instead of its answer is a 503."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """A row on its way; `committed` is true once it is in the database, false once it will not get there as it is."""
-
-    row: dict[str, Any]
-    committed: asyncio.Future[bool]
-    taken: bool = False
 
 
 class Recorder:
@@ -62,11 +44,7 @@ class Recorder:
     as much as one."""
 
     def __init__(self, engine: AsyncEngine, *, best_effort: bool = False) -> None:
-        self._engine = engine
-        self._insertion = insert(ForwardRequest)
-        if engine.dialect.name == "postgresql":
-            # RETURNING makes one statement of the group, and so the totals change once a group.
-            self._insertion = self._insertion.returning(ForwardRequest.id)
+        self._store = Store(engine)
         self._best_effort = best_effort
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
         self._late: deque[dict[str, Any]] = deque()
@@ -128,55 +106,11 @@ class Recorder:
             waiting = [entry for entry in group if not entry.committed.done()]
             for entry in waiting:
                 entry.taken = True
-            await self._store(waiting)
+            await self._store.commit(waiting)
             for _ in group:
                 self._queue.task_done()
             if any(entry.committed.result() for entry in waiting):
                 await self._write_late()
-
-    async def _store(self, entries: list[Entry]) -> None:
-        """Commits the rows. If one of them is at fault it is found by halving, so that it takes no other with it."""
-        if not entries:
-            return
-        started = time.perf_counter()
-        try:
-            await self._insert([entry.row for entry in entries])
-        except NOT_NOW as error:
-            metrics.FAILED_WRITES.inc()
-            logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
-            _settle(entries, False)
-        except Exception as error:
-            if len(entries) > 1:
-                half = len(entries) // 2
-                await self._store(entries[:half])
-                await self._store(entries[half:])
-                return
-            [entry] = entries
-            logger.warning("written without its details: %s", _reason(error), extra=_named(entry.row))
-            _settle(entries, await self._insert_bare(entry.row))
-        else:
-            metrics.WRITES.observe(time.perf_counter() - started)
-            metrics.GROUPS.observe(len(entries))
-            _settle(entries, True)
-
-    async def _insert_bare(self, row: dict[str, Any]) -> bool:
-        """Without what a database can refuse in one row: a user deleted meanwhile, a number or text out of range."""
-        optional = ("user_id", "image_width", "image_height", "result", "error_message")
-        for left_out in (optional[:1], optional):
-            try:
-                await self._insert([row | dict.fromkeys(left_out)])
-            except Exception as error:
-                logger.error("a row could not be written: %s", _reason(error), extra=_named(row))  # noqa: TRY400
-            else:
-                return True
-        return False
-
-    async def _insert(self, rows: list[dict[str, Any]]) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(ATTEMPT):
-                database = await stack.enter_async_context(self._engine.begin())
-                await database.execute(self._insertion, rows)
-            # On leaving, the commit: past the time-out, for a commit that is interrupted may have happened or not.
 
     def _keep(self, row: dict[str, Any]) -> None:
         """The call as its client saw it, to be written later."""
@@ -190,10 +124,10 @@ class Recorder:
         async with self._writing:
             while self._late:
                 rows = [self._late[i] for i in range(min(GROUP, len(self._late)))]
-                if not await self._take_back(rows):
+                if not await self._store.take_back(rows):
                     return
                 entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
-                await self._store(entries)
+                await self._store.commit(entries)
                 if not any(entry.committed.result() for entry in entries):
                     return
                 for entry in entries:
@@ -202,41 +136,8 @@ class Recorder:
                         self._late.append(row)
                 metrics.LATE_ROWS.set(len(self._late))
 
-    async def _take_back(self, rows: list[dict[str, Any]]) -> bool:
-        """Deletes what a broken commit may have left of these calls; false if the database cannot say now."""
-        times = [row["created_at"] for row in rows]
-        calls = [(row["created_at"], row["request_id"]) for row in rows]
-        these = tuple_(ForwardRequest.created_at, ForwardRequest.request_id).in_(calls)
-        left = delete(ForwardRequest).where(ForwardRequest.created_at.between(min(times), max(times)), these)
-        try:
-            async with asyncio.timeout(ATTEMPT), self._engine.begin() as database:
-                if database.dialect.name == "postgresql":
-                    # Waits for every commit under way: PostgreSQL may still be at one whose connection is gone.
-                    await database.execute(text("LOCK TABLE forward_requests IN SHARE ROW EXCLUSIVE MODE"))
-                await database.execute(left)
-        except Exception as error:
-            logger.error("%d rows of the record have to wait: %s", len(rows), _reason(error))  # noqa: TRY400
-            return False
-        return True
-
     def _lose(self, row: dict[str, Any]) -> None:
         self._lost += 1
         metrics.LOST_ROWS.inc()
         text = "call %s is not in the record; %d lost since the start"
-        logger.error(text, row["request_id"], self._lost, extra=_named(row))
-
-
-def _settle(entries: list[Entry], committed: bool) -> None:
-    for entry in entries:
-        if not entry.committed.done():  # else its caller was cancelled
-            entry.committed.set_result(committed)
-
-
-def _named(row: dict[str, Any]) -> dict[str, str]:
-    """For the log: the writer's task belongs to no call."""
-    return {"request_id": row["request_id"]}
-
-
-def _reason(error: Exception) -> str:
-    """The database's own words: SQLAlchemy's would repeat the rows."""
-    return f"{type(error).__name__}: {getattr(error, 'orig', None) or error}".splitlines()[0]
+        logger.error(text, row["request_id"], self._lost, extra=named(row))
