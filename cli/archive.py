@@ -1,6 +1,6 @@
 """Building the .mar that TorchServe loads, and reading back what one holds.
 
-An archive is a zip: the handler with its telemetry, `weights.pt`, and `model.json`, which says what the handler needs
+An archive is a zip: the handler with its modules, `weights.pt`, and `model.json`, which says what the handler needs
 to know about them.
 """
 
@@ -140,7 +140,8 @@ def pack(
             with doing(f"Packing {target.name}"):
                 torch.save(weights.state_dict, Path(folder, "weights.pt"))
                 Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
-                shutil.copy(HANDLERS / "telemetry.py", folder)
+                for module in ("preprocessing.py", "telemetry.py"):
+                    shutil.copy(HANDLERS / module, folder)
                 archive = run_archiver(Path(folder), target.stem)
             description = ArchiveDescription(target, archive.stat().st_size, sha256_of(archive), model)
             archive.replace(target)

@@ -1,30 +1,24 @@
 """The TorchServe handler: a batch of image files in, a JSON answer for each out.
 
-It is copied into the archive beside `telemetry.py`, `model.json` and `weights.pt` and stands alone there: it may import
+It is copied into the archive beside `preprocessing.py`, `telemetry.py`, `model.json` and `weights.pt`: it may import
 nothing else of this project. TorchServe takes the only class of the module for the handler, so there may be no second.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import math
 import os
 import re
 import time
-import warnings
 from contextlib import suppress
-from fractions import Fraction
 from importlib import import_module
-from math import ceil, floor, gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torchvision.models import get_model
 
 if TYPE_CHECKING:
@@ -32,14 +26,13 @@ if TYPE_CHECKING:
 
     from ts.context import Context
 
-    from handlers import telemetry
+    from handlers import preprocessing, telemetry
 else:  # in the archive this is no package
-    telemetry = import_module(".telemetry" if __package__ else "telemetry", __package__)
+    preprocessing, telemetry = (
+        import_module(f".{name}" if __package__ else name, __package__) for name in ("preprocessing", "telemetry")
+    )
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 DETAILS = {400: "bad request", 413: "too many pixels", 422: "the image cannot be decoded"}
-# A side that would be resized to more crops than this is resized only where it is kept.
-ELONGATED = 64
 
 
 class Classifier:
@@ -165,69 +158,8 @@ class Classifier:
 
     def decode(self, body: object) -> Tensor | int:
         """The centre of an image file as uint8 [crop, crop, 3], or the HTTP status that refuses it."""
-        if not isinstance(body, bytes | bytearray | memoryview):
-            return 400  # TorchServe has already decoded bodies sent as text or JSON
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; that is no business of the log
-            try:
-                image: Image.Image = Image.open(io.BytesIO(body), formats=FORMATS)
-                if image.width * image.height > self.max_pixels:
-                    return 413
-                if self.precision != "fp32":
-                    self.reduce(image)
-                image.load()
-                with suppress(Exception):  # broken EXIF makes no broken image
-                    ImageOps.exif_transpose(image, in_place=True)
-                image = to_rgb(image)
-                return self.crop(image) if self.precision == "fp32" else self.crop_quickly(image)
-            except UnidentifiedImageError:
-                return 400
-            except Exception as error:  # Pillow's decoders raise anything for a broken file: OSError, struct.error…
-                logging.warning("the image cannot be decoded: %s: %s", type(error).__name__, error)
-                return 422
-
-    def reduce(self, image: Image.Image) -> None:
-        """Has a large JPEG decoded at a half, a quarter or an eighth, never under twice the size it is resized to.
-
-        Not in fp32, which promises torchvision's own result.
-        """
-        enough = 2 * self.config["preprocessing"]["resize"] / min(image.size)
-        if enough < 1:
-            image.draft(None, (math.ceil(image.width * enough), math.ceil(image.height * enough)))
-
-    def crop_quickly(self, image: Image.Image) -> Tensor:
-        """What `crop` does, by torch's vectorized filter: off by one of 255 levels at most, in half the time."""
-        scaling = self.config["preprocessing"]
-        resize, crop = scaling["resize"], scaling["crop"]
-        short, long = min(image.size), max(image.size)
-        if resize * long > ELONGATED * crop * short:
-            return self.crop(image)
-        width, height = (int(resize * side / short) for side in image.size)
-        pixels = to_tensor(image).permute(2, 0, 1).unsqueeze(0)
-        resized = interpolate(pixels, (height, width), mode=scaling["interpolation"], antialias=True)
-        left, top = round((width - crop) / 2), round((height - crop) / 2)
-        # Machine code takes the bytes as they lie, whatever the strides say.
-        return resized[0, :, top : top + crop, left : left + crop].permute(1, 2, 0).contiguous()
-
-    def crop(self, image: Image.Image) -> Tensor:
-        """The centre `crop` by `crop` pixels of an image whose short side is first resized to `resize`.
-
-        Computes what `torchvision.transforms._presets.ImageClassification` does.
-        """
-        scaling = self.config["preprocessing"]
-        resize, crop = scaling["resize"], scaling["crop"]
-        short = min(image.size)
-        width, height = (int(resize * side / short) for side in image.size)
-        x0, x1 = computed_part(image.width, width, crop)
-        y0, y1 = computed_part(image.height, height, crop)
-        columns, from_x, to_x = source_part(x0, x1, Fraction(image.width, width), image.width)
-        rows, from_y, to_y = source_part(y0, y1, Fraction(image.height, height), image.height)
-        if (len(columns), len(rows)) != image.size:
-            image = image.crop((columns.start, rows.start, columns.stop, rows.stop))
-        filter_ = Image.Resampling[scaling["interpolation"].upper()]
-        resized = image.resize((x1 - x0, y1 - y0), filter_, box=(from_x, from_y, to_x, to_y))
-        left, top = round((width - crop) / 2) - x0, round((height - crop) / 2) - y0
-        return to_tensor(resized.crop((left, top, left + crop, top + crop)))
+        exact = self.precision == "fp32"  # which promises torchvision's own result
+        return preprocessing.decode(body, self.config["preprocessing"], self.max_pixels, exact=exact)
 
     @torch.inference_mode()
     def classify(self, pixels: Tensor) -> Tensor:
@@ -253,30 +185,6 @@ class Classifier:
         return result
 
 
-def computed_part(side: int, resized: int, crop: int) -> tuple[int, int]:
-    """From where to where a side of the resized image is computed, to keep the `crop` pixels in its middle.
-
-    All of it, unless the image is elongated: a 20 by 20000 strip would grow to 54 million pixels. The ends of a part
-    lie between two source pixels if any near do, for Pillow takes them as float32.
-    """
-    if resized <= ELONGATED * crop:
-        return 0, resized
-    period = resized // gcd(side, resized)
-    period = period if period <= ELONGATED * crop else 1
-    first = round((resized - crop) / 2)
-    return first // period * period, min(resized, -(-(first + crop) // period) * period)
-
-
-def source_part(start: int, stop: int, scale: Fraction, side: int) -> tuple[range, float, float]:
-    """The source pixels that resized pixels `start` to `stop` are made of, and where among them those begin and end.
-
-    The filter reaches past both ends, by twice `scale` at most (bicubic, when it reduces) and by 2 at least.
-    """
-    margin = 2 + ceil(2 * scale)
-    pixels = range(max(0, floor(start * scale) - margin), min(side, ceil(stop * scale) + margin))
-    return pixels, float(start * scale - pixels.start), float(stop * scale - pixels.start)
-
-
 def cpu_features() -> set[str]:
     """What of this CPU's instruction sets compiled code may use; empty where the kernel does not tell."""
     with suppress(OSError):
@@ -284,19 +192,6 @@ def cpu_features() -> set[str]:
         if flags:
             return {flag for flag in flags[1].split() if re.match("avx|amx|fma|f16c|bmi|sse4|asimd|bf16|sve", flag)}
     return set()
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """An RGB image as uint8 [height, width, 3]."""
-    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB. Transparency is dropped, as torchvision's users do."""
-    if image.mode.startswith("I;16"):
-        # Pillow clips 16-bit samples at 255, which makes nearly all of them white: keep the high byte instead.
-        image = image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def asked_top_k(row: dict[str, Any], headers: dict[str, Any]) -> object:

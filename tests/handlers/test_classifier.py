@@ -14,7 +14,8 @@ from torchvision.models import ResNet50_Weights, get_model
 
 from cli.archive import model_json
 from cli.weights import Weights
-from handlers.classifier import Classifier, to_rgb
+from handlers import preprocessing
+from handlers.classifier import Classifier
 from tests import images
 
 
@@ -245,7 +246,7 @@ def test_large_jpegs_are_decoded_at_a_reduced_scale_unless_in_fp32(
     for handler in (classifier, reduced):
         image = Image.open(io.BytesIO(images.encode(images.picture(70, 4032, 3024), "JPEG")))
         if handler.precision != "fp32":
-            handler.reduce(image)
+            preprocessing.reduce(image, handler.config["preprocessing"])
         sizes.append(image.size)
     assert sizes == [(4032, 3024), (1008, 756)]
     for seed in range(71, 77):
@@ -258,8 +259,9 @@ def test_large_jpegs_are_decoded_at_a_reduced_scale_unless_in_fp32(
 
 @pytest.mark.parametrize("name", images.valid())
 def test_the_quick_resizing_is_off_by_one_level_at_most(name: str, classifier: Classifier) -> None:
-    image = to_rgb(ImageOps.exif_transpose(Image.open(io.BytesIO(images.valid()[name]))))
-    quick, exact = classifier.crop_quickly(image), classifier.crop(image)
+    image = preprocessing.to_rgb(ImageOps.exif_transpose(Image.open(io.BytesIO(images.valid()[name]))))
+    scaling = classifier.config["preprocessing"]
+    quick, exact = preprocessing.crop_quickly(image, scaling), preprocessing.crop(image, scaling)
     assert quick.is_contiguous()
     quick, exact = quick.int(), exact.int()
     assert quick.shape == exact.shape == (224, 224, 3)
