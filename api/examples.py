@@ -78,3 +78,9 @@ READY = {
     },
     "queue": 0,
 }
+
+METRICS = """\
+# HELP ml_service_image_calls_in_work Images that wait for the model server or are in its hands
+# TYPE ml_service_image_calls_in_work gauge
+ml_service_image_calls_in_work 3.0
+"""

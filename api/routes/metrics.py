@@ -6,9 +6,10 @@ from typing import Any
 from litestar import MediaType, Request, Response, get
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from api import examples
 from api.accounts.auth import reader_of_metrics
 from api.observability.exposition import Now, exposition
-from api.openapi import errors
+from api.openapi import errors, exampled
 from api.routes.health import database_problem, model_problem
 
 
@@ -17,6 +18,7 @@ from api.routes.health import database_problem, model_problem
     tags=["health"],
     summary="What was counted and timed",
     response_description="Prometheus' text format.",
+    operation_class=exampled(examples.METRICS),
     media_type=MediaType.TEXT,
     guards=[reader_of_metrics],
     security=[{}, {"adminToken": []}],

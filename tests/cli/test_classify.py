@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,9 @@ def test_a_busy_service_is_asked_again(server, tmp_path):
 def test_ctrl_c_ends_it_at_once(server, tmp_path):
     (tmp_path / "x.jpg").write_text("x")
     server.together = threading.Barrier(2)  # nobody else comes, so there is no answer
-    with subprocess.Popen([*COMMAND, tmp_path, "--url", server.url], stderr=subprocess.PIPE, text=True) as process:
+    command = [*COMMAND, tmp_path, "--url", server.url]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:  # noqa: PLW1509
         while not server.at_once:
             assert process.poll() is None
             time.sleep(0.01)
