@@ -8,7 +8,7 @@ from litestar import Request, Response, post
 from litestar.enums import MediaType
 
 from api.accounts.auth import bearer, signed_in_user
-from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, as_service_error
+from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable, as_service_error
 from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
@@ -96,9 +96,12 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
 
     def image_begins() -> None:
         """An image that cannot be served now is refused before it is read."""
-        call.request_type = "image"
-        server.circuit.check()
-        admission.check()
+        try:
+            server.circuit.check()
+            admission.check()
+        except Unavailable:
+            call.request_type = "image"
+            raise
 
     with span("upload"):
         given = await body.read(request, settings.max_body_bytes, take, image_begins)

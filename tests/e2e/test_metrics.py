@@ -151,6 +151,6 @@ def test_what_the_alerts_and_the_dashboard_ask_for_is_there(service: Service) ->
     assert asked - there() == set()
     assert {"ts_inference_requests_total", "ml_service_model_info", "ml_service_record_lost_rows_total"} <= asked
     ours = {
-        name for name in there if name.startswith("ml_service") and not name.endswith(("_bucket", "_sum", "_count"))
+        name for name in there() if name.startswith("ml_service") and not name.endswith(("_bucket", "_sum", "_count"))
     }
     assert ours - asked == set(), "what is exposed is shown"

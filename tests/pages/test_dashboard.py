@@ -288,8 +288,10 @@ def test_stored_markup_stays_text(page, service, administrator):
         row = page.locator("#rows tbody tr").nth(place)
         assert row.inner_text().count(HOSTILE) == 2, "the user and the result"
         row.get_by_role("button").click()
+        expect(page.locator("#details")).to_be_visible()
         expect(page.locator("#details-facts")).to_contain_text(HOSTILE)
         page.keyboard.press("Escape")
+        expect(page.locator("#details")).to_be_hidden()
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, name)
     expect(page.locator("#user")).to_have_text(name)
