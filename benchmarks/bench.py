@@ -88,7 +88,7 @@ class _Bench:
             starts = self.folder / "start"
             await self.compare(start_up(lineup.subjects[0], lineup.files[0], starts, progress=self.progress))
         if "history" in options.only:
-            await self.compare(history(options.history_rows, options.history_url, self.progress))
+            await self.compare(history(options.history_rows, options.history_url, options.seconds, self.progress))
 
     async def compare(self, comparison: Coroutine[Any, Any, Comparison]) -> None:
         """One that fails does not cost the run what the others found."""

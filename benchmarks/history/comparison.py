@@ -20,9 +20,12 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 STEPS = 6
 
 
-async def measure(url: str, rows: int, progress: Progress, *, reading_only: bool = False) -> dict[str, Any]:
+async def measure(
+    url: str, rows: int, seconds: int, progress: Progress, *, reading_only: bool = False
+) -> dict[str, Any]:
     """All figures at `rows` rows, in an empty database, which is left without rows from before this run; times in
-    milliseconds unless the name says otherwise. `reading_only`: those of the statistics and the pages."""
+    milliseconds unless the name says otherwise. `reading_only`: those of the statistics and the pages. `seconds` is for
+    each measurement of the rate of writes."""
     task = progress.add_task("History", total=STEPS)
 
     def doing(what: str) -> None:
@@ -47,17 +50,17 @@ async def measure(url: str, rows: int, progress: Progress, *, reading_only: bool
             doing("exports")
             found["export"] = {form: await export(client, form) for form in ("ndjson", "csv")}
             doing("writes while the statistics are polled")
-            found["writes"] = await writes(client, engine)
+            found["writes"] = await writes(client, engine, seconds)
             doing(f"writes while {rows:,} rows are deleted")
             found["deletion"] = await deletion(client, engine, end)
     progress.remove_task(task)
     return found
 
 
-async def history(rows: int, url: str | None, progress: Progress) -> Comparison:
+async def history(rows: int, url: str | None, seconds: int, progress: Progress) -> Comparison:
     """The figures at `rows` rows, in SQLite, or in the empty database at `url`."""
     with tempfile.TemporaryDirectory(prefix="history-") as folder:
-        found = await measure(url or f"sqlite+aiosqlite:///{Path(folder)}/history.db", rows, progress)
+        found = await measure(url or f"sqlite+aiosqlite:///{Path(folder)}/history.db", rows, seconds, progress)
     return Comparison("history", _figures(f"{found['database']}, {rows:,} rows", found), found)
 
 

@@ -37,7 +37,7 @@ async def write_rate(engine: AsyncEngine, seconds: float, poll: Callable[[], Awa
     return count / seconds
 
 
-async def writes(client: httpx.AsyncClient, engine: AsyncEngine, seconds: float = 5) -> dict[str, float]:
+async def writes(client: httpx.AsyncClient, engine: AsyncEngine, seconds: int) -> dict[str, float]:
     """The rate with and without `/stats` polled each second, in turns."""
     await write_rate(engine, 1, None)
     alone, polled = [], []

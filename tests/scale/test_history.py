@@ -23,7 +23,7 @@ def measured(request, tmp_path_factory):
     found = {}
 
     def measure(url, rows):
-        found[rows] = asyncio.run(figures(url, rows, Progress(disable=True), reading_only=rows == LARGE))
+        found[rows] = asyncio.run(figures(url, rows, 5, Progress(disable=True), reading_only=rows == LARGE))
         print(json.dumps(found[rows]))
 
     if request.param == "sqlite":
