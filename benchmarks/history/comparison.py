@@ -9,12 +9,14 @@ from typing import Any
 from rich.progress import Progress
 from sqlalchemy.engine import make_url
 
+from api.record.recorder import NotRecorded
 from benchmarks.comparisons import Comparison
 from benchmarks.history.fill import fill
 from benchmarks.history.reading import export, load_into_numpy, pages
 from benchmarks.history.service import ask, milliseconds, served
 from benchmarks.history.writing import deletion, writes
 from benchmarks.results import Figure
+from cli.errors import CommandError
 
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 STEPS = 6
@@ -58,9 +60,19 @@ async def measure(
 
 
 async def history(rows: int, url: str | None, seconds: int, progress: Progress) -> Comparison:
-    """The figures at `rows` rows, in SQLite, or in the empty database at `url`."""
+    """The figures at `rows` rows, in SQLite, or in the empty database at `url`.
+
+    Raises:
+        CommandError: the database is too slow for the record.
+    """
     with tempfile.TemporaryDirectory(prefix="history-") as folder:
-        found = await measure(url or f"sqlite+aiosqlite:///{Path(folder)}/history.db", rows, seconds, progress)
+        path = f"sqlite+aiosqlite:///{Path(folder)}/history.db"
+        try:
+            found = await measure(url or path, rows, seconds, progress)
+        except NotRecorded:
+            raise CommandError(
+                "history: a row took the database more than seconds; is its disk busy or full?"
+            ) from None
     return Comparison("history", _figures(f"{found['database']}, {rows:,} rows", found), found)
 
 

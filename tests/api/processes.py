@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+import psutil
 
 from api.settings import Settings
 from tests.e2e.conftest import free_ports
@@ -51,6 +53,19 @@ def processes(settings: Settings, count: int, *options: str, **more: str) -> Ite
             process.terminate()
         for process in started:
             process.wait(30)
+
+
+def workers(address: str) -> list[psutil.Process]:
+    """The processes that serve an address: the children of a uvicorn that only supervises them."""
+    port = str(urlsplit(address).port)
+    [parent] = [process for process in psutil.Process().children() if port in _command(process)]
+    return [child for child in parent.children() if "spawn_main" in " ".join(_command(child))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):  # it ended meanwhile, or is a zombie that another test left
+        return process.cmdline()
+    return []
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]", folder: Path) -> None:

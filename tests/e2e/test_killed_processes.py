@@ -1,7 +1,6 @@
 """API processes killed again and again under load: every answer that a client received has its one row."""
 
 import asyncio
-import os
 import random
 import sqlite3
 from collections import Counter
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from api.settings import Settings
-from tests.api.processes import processes
+from tests.api.processes import processes, workers
 from tests.e2e.conftest import Service
 from tests.images import encode, not_images, picture, undecodable
 
@@ -62,18 +61,16 @@ async def test_what_was_answered_is_recorded_once(service: Service, tmp_path: Pa
             assert answer.headers["x-request-id"] == f"call-{number}"
             answers[f"call-{number}"] = answer.status_code
 
-    async def kill(parent: psutil.Process) -> None:
+    async def kill(address: str) -> None:
         while True:
             await asyncio.sleep(BETWEEN_KILLS)
             with suppress(psutil.Error, IndexError):
-                workers = [each for each in parent.children() if "spawn_main" in " ".join(each.cmdline())]
-                victim = random.choice(workers)
+                victim = random.choice(workers(address))
                 victim.kill()
                 killed.add(victim.pid)
 
     with processes(copied, 1, "--workers", str(WORKERS), **model) as [address]:
-        [parent] = [each for each in psutil.Process(os.getpid()).children() if "--workers" in each.cmdline()]
-        killer = asyncio.create_task(kill(parent))
+        killer = asyncio.create_task(kill(address))
         async with httpx.AsyncClient(base_url=address, timeout=60) as client, asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):
                 clients.create_task(post(client))

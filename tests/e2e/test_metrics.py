@@ -12,11 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 import pytest
 
 from api.settings import Settings
-from tests.api.processes import processes
+from tests.api.processes import processes, workers
 from tests.e2e.conftest import Service
 from tests.images import encode, picture, undecodable
 from tests.metrics import forward_codes, samples, value
@@ -66,13 +65,6 @@ def leave(address: str) -> None:
     head = f"POST /forward HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
     with socket.create_connection((place.hostname, place.port)) as connection:
         connection.sendall(head.encode() + IMAGE)
-
-
-def workers(address: str) -> list[psutil.Process]:
-    """The processes that serve an address: the children of a uvicorn that only supervises them."""
-    port = str(urlsplit(address).port)
-    [parent] = [process for process in psutil.Process().children() if port in process.cmdline()]
-    return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_the_counters_are_the_record(settings: Settings, service: Service, tmp_path: Path) -> None:
