@@ -33,6 +33,7 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, AsyncEngine
             admin_token=ADMIN_TOKEN,
             secret_key=ADMIN_TOKEN,
             torchserve_key_file=Path(folder) / "keys",
+            log_level="WARNING",
         )
         app = create_app(settings)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
