@@ -110,7 +110,7 @@ class ModelServer:
     async def _send_twice(self, **call: Any) -> httpx.Response:
         with contextlib.suppress(_Cut):
             answer = await self._send("POST", self._predictions, "inference", **call)
-            if answer.status_code != 500:  # a worker that died with its batch
+            if not _lost(answer):
                 return answer
         logger.warning("the model server lost a request; it gets it once more")
         await asyncio.sleep(RETRY_PAUSE)
@@ -188,6 +188,11 @@ class ModelServer:
                 return answer
             await asyncio.sleep(0.05)  # a starting server may be halfway through writing its keys
         raise Unavailable("the model server does not take the key in its key file")
+
+
+def _lost(answer: httpx.Response) -> bool:
+    """Whether a worker died with the request: 500 if its socket was closed, 507 if it was reset."""
+    return answer.status_code == 500 or (answer.status_code == 507 and b"Worker died" in answer.content)
 
 
 def _failure(error: httpx.TransportError) -> Unavailable:

@@ -90,16 +90,26 @@ async def test_retry_after_grows_with_the_time_it_has_been_down(settings):
         assert (await client.post("/forward", **FORM)).headers["Retry-After"] == "3"
 
 
-async def test_a_lost_request_is_sent_once_more(settings):
+@pytest.mark.parametrize(
+    ("first", "code", "attempts"),
+    [
+        ({"code": 500, "message": "Worker died."}, 200, 2),
+        ({"code": 507, "message": "Worker died."}, 200, 2),  # its socket was reset instead of closed
+        ({"code": 507, "message": "Out of resources"}, 503, 1),
+    ],
+)
+async def test_a_lost_request_is_sent_once_more(settings, first, code, attempts):
     server = Server()
 
     async def first_dies(request):
-        return await (server.dies if server.predictions == 1 else server.predicts)(request)
+        if server.predictions > 1:
+            return await server.predicts(request)
+        return httpx.Response(first["code"], json=first | {"type": "InternalServerException"})
 
     server.answers = first_dies
     async with client_of(settings, server) as client:
-        assert (await client.post("/forward", **FORM)).status_code == 200
-    assert server.predictions == 2
+        assert (await client.post("/forward", **FORM)).status_code == code
+    assert server.predictions == attempts
 
 
 async def test_single_failures_among_good_calls_open_nothing(settings):
