@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 
 import httpx
 import pytest
@@ -20,13 +20,15 @@ IMAGE = encode(picture(1, 80, 60), "JPEG")
 
 @asynccontextmanager
 async def slow_model_server():
-    """Answers readiness at once and a prediction after two seconds; yields its port."""
+    """Answers readiness at once and predictions once it is released; yields its port, what waits, and the release."""
+    held, release = [], asyncio.Event()
 
     async def answer(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         body = {"top_class": "tabby", "predictions": [], "top_probability": 0.5}
         if head.startswith(b"POST"):
-            await asyncio.sleep(2)
+            held.append(head)
+            await release.wait()
         else:
             body = [{"workers": [{"status": "READY"}], "customizedMetadata": "{}"}]
         content = json.dumps(body).encode()
@@ -35,7 +37,13 @@ async def slow_model_server():
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1") as server:
-        yield server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1], held, release
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def port():
 
 
 async def test_sigterm_with_thirty_calls_in_work(settings: Settings, rows, port, tmp_path):
-    async with slow_model_server() as model_port:
+    async with slow_model_server() as (model_port, held, release):
         environment = os.environ | {
             "DATABASE_URL": settings.database_url,
             "TORCHSERVE_URL": f"http://127.0.0.1:{model_port}",
@@ -57,14 +65,23 @@ async def test_sigterm_with_thirty_calls_in_work(settings: Settings, rows, port,
         try:
             limits = httpx.Limits(max_connections=100)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=20) as client:
-                while True:
+
+                async def is_ready():
+                    with suppress(httpx.ConnectError):
+                        return (await client.get("/health/ready")).is_success
+
+                async def all_are_held():
+                    return len(held) == 30
+
+                async def is_closed():
                     try:
-                        assert (await client.get("/health/ready")).status_code == 200
-                        break
-                    except httpx.ConnectError:
-                        await asyncio.sleep(0.1)
+                        (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                    except ConnectionRefusedError:
+                        return True
+
+                await until(is_ready)
                 calls = [asyncio.create_task(client.post("/forward", files={"image": IMAGE})) for _ in range(30)]
-                await asyncio.sleep(0.7)
+                await until(all_are_held)
                 process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.1)
                 process.send_signal(signal.SIGTERM)  # a supervisor repeats itself
@@ -73,10 +90,9 @@ async def test_sigterm_with_thirty_calls_in_work(settings: Settings, rows, port,
                 # A load balancer has not seen it yet. The next call of this client is better made elsewhere.
                 late = await client.post("/forward", json=1)
                 assert (late.status_code, late.headers["Connection"]) == (200, "close")
-                await asyncio.sleep(1.2)
-                assert not all(call.done() for call in calls), "the port closes while calls are in work"
-                with pytest.raises(ConnectionRefusedError):
-                    await asyncio.open_connection("127.0.0.1", port)
+                await until(is_closed)
+                assert not any(call.done() for call in calls), "the port closes while calls are in work"
+                release.set()
                 assert [answer.status_code for answer in await asyncio.gather(*calls)] == [200] * 30
             stopped = time.perf_counter()
             assert await asyncio.wait_for(process.wait(), 5) == -signal.SIGTERM
