@@ -12,7 +12,7 @@ from advanced_alchemy.extensions.litestar import (
     EngineConfig,
     SQLAlchemyAsyncConfig,
 )
-from sqlalchemy import event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 BUSY_TIMEOUT = 2
@@ -58,6 +58,14 @@ def prepare(engine: AsyncEngine) -> AsyncEngine:
     listener = set_pragmas if engine.dialect.name == "sqlite" else set_plans
     event.listen(engine.sync_engine, "connect", listener)
     return engine
+
+
+def blocking(engine: AsyncEngine) -> Engine:
+    """The same SQLite file for a thread that may wait."""
+    url = engine.url.set(drivername="sqlite")
+    file = create_engine(url, pool_timeout=BUSY_TIMEOUT, hide_parameters=True)
+    event.listen(file, "connect", set_pragmas)
+    return file
 
 
 @contextlib.asynccontextmanager

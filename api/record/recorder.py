@@ -5,34 +5,30 @@ call (`call.py`) → its row (`middleware.py`) → one writer commits rows in gr
 A row that cannot be written in time must not make its answer a lie, now or later. So, where the answer becomes a 503:
 
 - a row that still waits for the writer is withdrawn, which nothing can outrun: both happen on one event loop;
-- a row that the writer has taken waits for the outcome. Up to the commit the attempt is cancelled after `ATTEMPT`
-  seconds and rolled back; the commit itself is not interrupted, since its outcome could then not be known;
+- a row that the writer has taken waits for the outcome. Up to the commit the attempt is given up after `ATTEMPT`
+  seconds (SQLite: `BUSY_TIMEOUT`) and rolled back; the commit itself is not interrupted, since its outcome could then
+  not be known;
 - either way the call is kept as the 503 that its client gets, and written once the database takes rows again. It takes
   the place of the row that a commit left whose answer was lost with the connection.
 """
 
 import asyncio
 import contextlib
-import logging
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.observability import metrics
-from api.record.store import Entry, Store, named
+from api.record.late import LateRows
+from api.record.store import GROUP, Entry, Store
 
-logger = logging.getLogger(__name__)
-
-GROUP = 500
-"""Rows in one commit at most."""
+REFUSALS = {429, 503}
+COMPANY = 0.02
+"""Seconds that the row of a refused call waits for others: in an overload every commit takes from the model's time."""
 DEADLINE = 5.0
 """Seconds that a row may wait before the writer takes it."""
 PAUSE = 1.0
 """Seconds between attempts to write the calls that could not be recorded in time."""
-LATE_ROWS = 10_000
-"""Such calls kept at most, a few hundred bytes each; beyond it the oldest are lost, and logged."""
 
 
 class NotRecorded(Exception):  # noqa: N818
@@ -47,9 +43,8 @@ class Recorder:
         self._store = Store(engine)
         self._best_effort = best_effort
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
-        self._late: deque[dict[str, Any]] = deque()
-        self._lost = 0
-        self._writing = asyncio.Lock()
+        self._refusals: list[Entry] = []
+        self._late = LateRows(self._store)
 
     async def record(self, row: dict[str, Any]) -> None:
         """Returns once the row is committed.
@@ -66,32 +61,45 @@ class Recorder:
         if await asyncio.shield(entry.committed):
             return
         if self._best_effort:
-            self._lose(row)
+            self._late.lose(row)
             return
-        self._keep(row)
+        self._late.keep(row)
         raise NotRecorded
 
     def submit(self, row: dict[str, Any]) -> Entry:
-        """Queues a row for which nobody waits."""
-        entry = Entry(row, asyncio.get_running_loop().create_future())
-        self._queue.put_nowait(entry)
+        """Queues a row. A refusal's waits for company, and goes with the next call's at the latest."""
+        loop = asyncio.get_running_loop()
+        entry = Entry(row, loop.create_future())
+        if row["status_code"] in REFUSALS:
+            if not self._refusals:
+                loop.call_later(COMPANY, self._hurry)
+            self._refusals.append(entry)
+        else:
+            self._hurry()
+            self._queue.put_nowait(entry)
         return entry
+
+    def _hurry(self) -> None:
+        for entry in self._refusals:
+            self._queue.put_nowait(entry)
+        self._refusals.clear()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes as long as the context lasts; on leaving, what is queued is written first."""
-        writer = asyncio.create_task(self._write())
-        try:
-            yield
-        finally:
-            await self._queue.join()
-            async with self._writing:  # not in the middle of the late ones
-                writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writer
-            await self._write_late()
-            for row in self._late:
-                self._lose(row)
+        with self._store.open():
+            writer = asyncio.create_task(self._write())
+            try:
+                yield
+            finally:
+                self._hurry()
+                await self._queue.join()
+                async with self._late.writing:  # not in the middle of the late ones
+                    writer.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await writer
+                await self._late.write()
+                self._late.lose_all()
 
     async def _write(self) -> None:
         while True:
@@ -99,7 +107,7 @@ class Recorder:
                 async with asyncio.timeout(PAUSE):
                     group = [await self._queue.get()]
             except TimeoutError:
-                await self._write_late()
+                await self._late.write()
                 continue
             while len(group) < GROUP and not self._queue.empty():
                 group.append(self._queue.get_nowait())
@@ -110,34 +118,4 @@ class Recorder:
             for _ in group:
                 self._queue.task_done()
             if any(entry.committed.result() for entry in waiting):
-                await self._write_late()
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        """The call as its client saw it, to be written later."""
-        if len(self._late) == LATE_ROWS:
-            self._lose(self._late.popleft())
-        message = "the call could not be recorded in time"
-        self._late.append(row | {"status_code": 503, "result": None, "error_message": message})
-        metrics.LATE_ROWS.set(len(self._late))
-
-    async def _write_late(self) -> None:
-        async with self._writing:
-            while self._late:
-                rows = [self._late[i] for i in range(min(GROUP, len(self._late)))]
-                if not await self._store.take_back(rows):
-                    return
-                entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
-                await self._store.commit(entries)
-                if not any(entry.committed.result() for entry in entries):
-                    return
-                for entry in entries:
-                    row = self._late.popleft()
-                    if not entry.committed.result():
-                        self._late.append(row)
-                metrics.LATE_ROWS.set(len(self._late))
-
-    def _lose(self, row: dict[str, Any]) -> None:
-        self._lost += 1
-        metrics.LOST_ROWS.inc()
-        text = "call %s is not in the record; %d lost since the start"
-        logger.error(text, row["request_id"], self._lost, extra=named(row))
+                await self._late.write()

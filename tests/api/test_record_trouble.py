@@ -14,6 +14,7 @@ import pytest
 
 from api.app import create_app
 from api.database import database_config, prepare
+from api.observability.metrics import REGISTRY
 from api.record.call import Call
 from api.record.recorder import Recorder
 from tests.api.conftest import PREDICTION, served
@@ -137,6 +138,32 @@ async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
     assert len(rows()) == len(found) == 500
     assert (found["row-123"]["user_id"], found["row-123"]["result"]) == (None, "kept")
     assert (found["row-321"]["image_width"], found["row-321"]["status_code"]) == (None, 200)
+
+
+async def test_refusals_wait_for_company(recorder: Recorder, rows, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.COMPANY", 60)
+    refused = [recorder.submit(Call().row(code, f"refused-{code}")) for code in (503, 429)]
+    await asyncio.sleep(0.05)
+    assert not any(entry.committed.done() for entry in refused)
+    groups = REGISTRY.get_sample_value("ml_service_record_group_rows_count")
+    await recorder.record(Call().row(200, "answered"))
+    assert all(entry.committed.result() for entry in refused)
+    assert REGISTRY.get_sample_value("ml_service_record_group_rows_count") == groups + 1
+    assert {row["request_id"] for row in rows()} == {"refused-503", "refused-429", "answered"}
+
+
+async def test_a_refusal_is_written_soon_without_company(recorder: Recorder):
+    await asyncio.wait_for(recorder.record(Call().row(503, "alone")), 2)
+
+
+async def test_refusals_that_wait_at_the_end_are_written(settings, rows, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.COMPANY", 60)
+    engine = prepare(database_config(settings.database_url).get_engine())
+    recorder = Recorder(engine)
+    async with recorder.running():
+        recorder.submit(Call().row(503, "last"))
+    await engine.dispose()
+    assert [row["request_id"] for row in rows()] == ["last"]
 
 
 @contextmanager

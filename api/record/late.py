@@ -1,0 +1,61 @@
+"""Calls that could not be recorded in time, as the 503s that their clients got, until the database takes them."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+from api.observability import metrics
+from api.record.store import GROUP, Entry, Store, named
+
+logger = logging.getLogger(__name__)
+
+LATE_ROWS = 10_000
+"""Calls kept at most, a few hundred bytes each; beyond it the oldest are lost, and logged."""
+
+
+class LateRows:
+    """In memory; `writing` is held while they are being written."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: deque[dict[str, Any]] = deque()
+        self._lost = 0
+        self.writing = asyncio.Lock()
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """The call as its client saw it, to be written later."""
+        if len(self._rows) == LATE_ROWS:
+            self.lose(self._rows.popleft())
+        message = "the call could not be recorded in time"
+        self._rows.append(row | {"status_code": 503, "result": None, "error_message": message})
+        metrics.LATE_ROWS.set(len(self._rows))
+
+    async def write(self) -> None:
+        """Writes as many as the database takes."""
+        async with self.writing:
+            while self._rows:
+                rows = [self._rows[i] for i in range(min(GROUP, len(self._rows)))]
+                if not await self._store.take_back(rows):
+                    return
+                entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
+                await self._store.commit(entries)
+                if not any(entry.committed.result() for entry in entries):
+                    return
+                for entry in entries:
+                    row = self._rows.popleft()
+                    if not entry.committed.result():
+                        self._rows.append(row)
+                metrics.LATE_ROWS.set(len(self._rows))
+
+    def lose(self, row: dict[str, Any]) -> None:
+        """Says in the log which call has no row."""
+        self._lost += 1
+        metrics.LOST_ROWS.inc()
+        text = "call %s is not in the record; %d lost since the start"
+        logger.error(text, row["request_id"], self._lost, extra=named(row))
+
+    def lose_all(self) -> None:
+        """The service ends."""
+        for row in self._rows:
+            self.lose(row)
