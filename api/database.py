@@ -42,20 +42,22 @@ def set_pragmas(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def set_plans(connection: Any, _record: Any) -> None:
+def set_session(connection: Any, _record: Any) -> None:
     """PostgreSQL then plans each query for its values, as a plan for any may miss the index for a short page; and it
-    compiles none, which takes longer than these queries do."""
+    compiles none, which takes longer than these queries do. Times come in UTC, which the driver reads without asking
+    for the rules of a time zone."""
     autocommit, connection.autocommit = connection.autocommit, True
     cursor = connection.cursor()
     cursor.execute("SET plan_cache_mode = force_custom_plan")
     cursor.execute("SET jit = off")
+    cursor.execute("SET timezone = 'UTC'")
     cursor.close()
     connection.autocommit = autocommit
 
 
 def prepare(engine: AsyncEngine) -> AsyncEngine:
     """Sets what a new connection of `engine` needs."""
-    listener = set_pragmas if engine.dialect.name == "sqlite" else set_plans
+    listener = set_pragmas if engine.dialect.name == "sqlite" else set_session
     event.listen(engine.sync_engine, "connect", listener)
     return engine
 

@@ -88,15 +88,14 @@ async def page(
     cells = [where] if of.cells is None else [replace(where, request_type=k, status_code=s) for k, s in of.cells]
     heads = [_head(replace(of, where=cell), limit + offset, after) for cell in cells]
     merged = union_all(*(select(head.subquery()) for head in heads)).subquery()
-    ids = select(merged.c.id).order_by(merged.c.key.desc(), merged.c.id.desc()).limit(limit).offset(offset).subquery()
-    key = ForwardRequest.created_at if of.sort == "newest" else ForwardRequest.processing_time
+    ids = select(merged).order_by(merged.c.key.desc(), merged.c.id.desc()).limit(limit).offset(offset).subquery()
     rows = (
         select(*_COLUMNS)
         .join_from(ids, ForwardRequest, ForwardRequest.id == ids.c.id)
         .join(User, ForwardRequest.user_id == User.id, isouter=True)
-        .order_by(key.desc(), ForwardRequest.id.desc())
+        .order_by(ids.c.key.desc(), ids.c.id.desc())  # as they come, so that nothing is sorted again
     )
-    return [HistoryItem(*row) for row in await database.execute(rows)]
+    return [HistoryItem(*row) for row in (await database.execute(rows)).all()]
 
 
 def _head(of: Reading, limit: int, after: Position | None) -> Select[Any]:
