@@ -76,12 +76,12 @@ class Filter:
         """The same for the calls of one user; 0: of nobody known."""
         return replace(self, user_id=user_id)
 
-    def conditions(self, *, times: bool = True) -> list[ColumnElement[bool]]:
+    def conditions(self) -> list[ColumnElement[bool]]:
         """The filter as conditions on `forward_requests`."""
         row, found = ForwardRequest, []
-        if times and self.since is not None:
+        if self.since is not None:
             found.append(row.created_at >= self.since)
-        if times and self.until is not None:
+        if self.until is not None:
             found.append(row.created_at < self.until)
         if self.status_code is not None:
             found.append(row.status_code == self.status_code)

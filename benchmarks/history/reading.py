@@ -43,12 +43,14 @@ def queries(end: datetime, rows: int) -> dict[str, dict[str, Any]]:
         "status 503": {"status_code": 503},
         "status 504, rare": {"status_code": 504},
         "status 504, slowest": {"status_code": 504, "sort": "slowest"},
+        "status 503, 1000 of them": {"status_code": 503, "limit": 1000},
         "status 418, none": {"status_code": 418},
         "status 503, last by offset": {"status_code": 503, "offset": int(rows * 0.012)},
         "type json": {"request_type": "json"},
         "type json, slowest": {"request_type": "json", "sort": "slowest"},
         "user": {"user": "user7"},
         "user, slowest": {"user": "user7", "sort": "slowest"},
+        "user, slowest, 1000 of them": {"user": "user7", "sort": "slowest", "limit": 1000},
         "no user": {"user": ""},
         "user, 504": {"user": "user10", "status_code": 504},
         "user, type, status": {"user": "user7", "request_type": "json", "status_code": 503},
@@ -70,10 +72,10 @@ async def pages(client: httpx.AsyncClient, end: datetime, rows: int) -> dict[str
     for name, query in deeper.items():
         last: dict[str, Any] = {}
         for _ in range(min(1000, rows // 1000)):
-            answer: Any = await ask(client, "/history", **query | last)()
-            if answer["next_cursor"] is None:
+            cursor = (await ask(client, "/history", **query | last)()).json()["next_cursor"]
+            if cursor is None:
                 break
-            last = {"cursor": answer["next_cursor"]}
+            last = {"cursor": cursor}
         found["thousandth by cursor" + name] = await milliseconds(ask(client, "/history", **query | last))
     return found
 

@@ -61,12 +61,11 @@ async def milliseconds(work: Callable[[], Awaitable[Any]], repeats: int = REPEAT
     return round(1000 * median(times), 2)
 
 
-def ask(client: httpx.AsyncClient, path: str, **query: Any) -> Callable[[], Awaitable[Any]]:
-    """A call that has to succeed; its answer's JSON."""
+def ask(client: httpx.AsyncClient, path: str, **query: Any) -> Callable[[], Awaitable[httpx.Response]]:
+    """A call that has to succeed. What its client makes of the whole answer is not timed."""
 
-    async def call() -> Any:
+    async def call() -> httpx.Response:
         answer = await client.get(path, params=query)
-        answer.raise_for_status()
-        return answer.json()
+        return answer.raise_for_status()
 
     return call
