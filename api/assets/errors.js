@@ -15,7 +15,7 @@ const TITLES = {
 const ADVICE = {
   0: "The service could not be reached. Check your connection and that the service is running.",
   400: "The service reads JPEG, PNG, GIF, WebP, BMP, TIFF and AVIF images, and asks for 1 to 1000 classes.",
-  401: "This service takes signed-in calls only, or your token is no longer good. Sign in above, then send it again.",
+  401: "This service takes signed-in calls only, or your token is no longer good. Sign in below, then send it again.",
   403: "The file begins like an image, but its content is cut off or damaged. Save it anew, or choose another one.",
   408: "The file did not arrive in the time that the service allows. Try a smaller one, or a faster connection.",
   413: "Send a smaller file, or the same picture with fewer pixels.",

@@ -43,6 +43,7 @@ async function details(id) {
   const item = await attempt(async () => (await signedCall(`/history/${id}`)).json());
   if (!item) return;
   const fact = (name, value, look = null) => element("div", { class: look }, element("dt", {}, name), element("dd", {}, value));
+  if (byId("details").open) return; // of a double click, the first
   byId("details-title").textContent = `Call ${item.id}`;
   byId("details-facts").replaceChildren(
     fact("Time", `${moment(item.created_at)}`),
@@ -83,11 +84,12 @@ async function attempt(work) {
   }
 }
 
-/** Shows the page that `cursors` leads to. */
-async function load() {
+/** Shows the page that `wanted` leads to; if that fails, the one before stays. */
+async function load(wanted = cursors) {
   const mine = (newest += 1);
-  const found = await attempt(async () => (await signedCall(`/history?${query({ limit: PAGE, cursor: cursors.at(-1) })}`)).json());
+  const found = await attempt(async () => (await signedCall(`/history?${query({ limit: PAGE, cursor: wanted.at(-1) })}`)).json());
   if (!found || mine !== newest) return;
+  cursors = wanted;
   following = found.next_cursor;
   byId("total").textContent = `${count(found.total)} ${found.total === 1 ? "call" : "calls"}`;
   byId("rows").replaceChildren(
@@ -99,10 +101,7 @@ async function load() {
 }
 
 /** From the first page again, with the filters as they are now. */
-export function reload() {
-  cursors = [null];
-  return load();
-}
+export const reload = () => load([null]);
 
 /** What a regular refresh does: a deeper page stays as the reader left it. */
 export const refreshed = () => (cursors.length === 1 ? load() : null);
@@ -125,8 +124,8 @@ export function listen(ended) {
     reload();
   });
   byId("filters").addEventListener("reset", () => setTimeout(() => signedIn() && reload()));
-  byId("next").addEventListener("click", () => load(cursors.push(following)));
-  byId("previous").addEventListener("click", () => load(cursors.pop()));
+  byId("next").addEventListener("click", () => load([...cursors, following]));
+  byId("previous").addEventListener("click", () => load(cursors.slice(0, -1)));
   byId("export").addEventListener("click", download);
   byId("details-close").addEventListener("click", () => byId("details").close());
 }

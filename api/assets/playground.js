@@ -39,26 +39,27 @@ async function send() {
     showAnswer(body, answer.headers.get("Server-Timing"), (performance.now() - started) / 1000);
   } catch (error) {
     if (error.name === "AbortError") return; // something newer is on its way
-    if (error.status === 401) byId("account").open = true;
+    if (error.status === 401) askToSignIn();
     if (!(error instanceof Refusal)) console.error(error); // the answer broke off, or a defect of this page
     showError(error, sent, send);
   }
 }
 
-function choose(file) {
+/** `of` files that were given, the first is sent. */
+function choose(file, of = 1) {
   image = file;
   if (preview) URL.revokeObjectURL(preview);
   preview = URL.createObjectURL(file);
   const picture = element("img", { src: preview, alt: `Preview of ${file.name}` });
   picture.addEventListener("error", () => picture.replaceWith(element("p", { class: "quiet" }, "This browser cannot show it; the service may still read it.")));
-  byId("preview").replaceChildren(picture, element("p", { class: "quiet" }, `${file.name} · ${bytes(file.size)}`));
+  byId("preview").replaceChildren(picture, element("p", { class: "quiet" }, `${file.name} · ${bytes(file.size)}${of > 1 ? ` · the first of ${of} files` : ""}`));
   byId("drop").classList.add("filled");
   send();
 }
 
 function chooseFrom(files) {
-  const file = [...(files ?? [])].find((candidate) => candidate instanceof File);
-  if (file) choose(file);
+  const [file] = files ?? [];
+  if (file) choose(file, files.length);
   return Boolean(file);
 }
 
@@ -110,6 +111,13 @@ function showAccount(sentence) {
   byId("sign-out").hidden = !signedIn();
   byId("sign-in").hidden = signedIn();
   showSnippets();
+}
+
+function askToSignIn() {
+  byId("account").open = true;
+  if (!signedIn()) return;
+  signOut();
+  showAccount("Your session has ended. Sign in again.");
 }
 
 byId("sign-in").addEventListener("submit", async (event) => {

@@ -49,6 +49,8 @@ function where(header, total) {
 function show(...children) {
   byId("result").replaceChildren(...children.filter(Boolean));
   byId("result").setAttribute("aria-busy", "false");
+  const { top, bottom } = byId("result").getBoundingClientRect();
+  if (top > innerHeight - 60 || bottom < 60) byId("result").closest("section").scrollIntoView(); // on a phone it is further down
 }
 
 /** While the call is under way. */

@@ -25,10 +25,12 @@ import httpx
 import psutil
 import pytest
 import torch
+from playwright.sync_api import expect
 from torchvision.models import resnet50
 
 from tests.e2e.conftest import ROOT, START, free_ports
 from tests.images import encode, picture
+from tests.pages.browser import CHROMIUM, chromium, watch
 
 pytestmark = pytest.mark.e2e
 
@@ -192,6 +194,8 @@ def assert_shape(documented: Any, answered: Any, place: str = "answer") -> None:
 
 def test_every_block(reader: Reader) -> None:
     predictions = follow(reader, ROOT / "README.md", least=30)
+    if CHROMIUM is not None:
+        look_at_the_dashboard(reader, predictions)
     reader.stop()
     # What somebody has who has followed the README and nothing else.
     assert len(predictions) >= 3
@@ -215,6 +219,30 @@ def test_every_block(reader: Reader) -> None:
     follow(reader, ROOT / "CONTRIBUTING.md", least=5)
     left = [p for p in psutil.process_iter(["environ"]) if str(reader.folder) in str(p.info["environ"])]
     assert [p.cmdline() for p in left if p.pid != reader.shell.pid] == []
+    if CHROMIUM is None:
+        pytest.skip("all but the dashboard holds: Chromium is not installed (Debian: chromium)")
+
+
+def look_at_the_dashboard(reader: Reader, predictions: list[dict[str, Any]]) -> None:
+    """Signs in as the administrator whom the README has made, and finds the calls of the README in the history."""
+    (user,) = re.findall(r"""-d '(\{.*"is_admin": true\})'""", (ROOT / "README.md").read_text())
+    with chromium() as browser:
+        watched = watch(browser.new_context(), reader.url)
+        watched.allowed.add(503)  # the README's last command for a server has stopped TorchServe
+        page = watched.page
+        page.goto(f"{reader.url}/dashboard")
+        page.get_by_label("Username").fill(json.loads(user)["username"])
+        page.get_by_label("Password").fill(json.loads(user)["password"])
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("#user")).to_have_text(json.loads(user)["username"])
+        page.get_by_role("combobox", name="Type").select_option("image")
+        page.get_by_role("button", name="Apply").click()
+        rows = page.locator("#rows tbody tr").filter(has_text="image").filter(has_text="200")
+        for result in predictions[:2]:  # of the archive that was there, and of the reader's own checkpoint
+            expect(rows.filter(has_text=result["top_class"].replace("_", " ")).first).to_be_visible()
+        rows.filter(has_text=predictions[1]["top_class"].replace("_", " ")).first.get_by_role("button").click()
+        expect(page.get_by_role("dialog")).to_contain_text(predictions[1]["top_class"])
+        watched.check()
 
 
 def follow(reader: Reader, document: Path, least: int) -> list[dict[str, Any]]:

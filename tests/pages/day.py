@@ -37,7 +37,7 @@ def calls(seed: int, count: int, **values: Any) -> list[dict[str, Any]]:
                 "result": json.dumps(result) if status == 200 else None,
                 "error_message": ERRORS.get(status),
                 "user_id": None,
-                "created_at": now - timedelta(hours=float(np.clip(rng.normal(10, 5), 0.02, 23.9))),
+                "created_at": now - timedelta(hours=float(abs(rng.normal(10, 5)) % 23.9)),
                 **values,
             }
         )

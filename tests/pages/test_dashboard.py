@@ -155,6 +155,35 @@ def test_a_row_has_details(page, service, administrator):
     expect(dialog).to_be_hidden()
 
 
+def test_the_details_begin_at_their_title_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 600})
+    page.get_by_role("button", name="Details").first.dblclick()
+    expect(page.locator("#details-facts pre")).to_have_count(1)
+    expect(page.locator("#details-title")).to_be_in_viewport()
+    page.get_by_role("button", name="Close").click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_impatient_click_turns_one_page(page, service, administrator):
+    wanted = [item["id"] for item in ask(service, administrator, "/history?window=24h&limit=1000")["items"]]
+    page.get_by_role("button", name="Next page").dblclick()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#page")).to_have_text("Page 2")
+    assert ids(page) == wanted[25:50]
+
+
+def test_a_page_that_fails_is_not_turned(page, watched, service, administrator):
+    wanted = [item["id"] for item in ask(service, administrator, "/history?window=24h&limit=1000")["items"]]
+    watched.allowed.add(503)
+    page.route("**/history?*", lambda route: route.fulfill(status=503, json={"detail": "the database is unavailable"}))
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#history-message")).to_contain_text("may be old")
+    page.unroute("**/history?*")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#page")).to_have_text("Page 2")
+    assert ids(page) == wanted[25:50]
+
+
 @pytest.mark.parametrize("file_format", ["csv", "ndjson"])
 def test_the_export_has_the_rows_that_the_filters_leave(page, tmp_path: Path, file_format):
     page.get_by_label("Window").select_option("7d")

@@ -79,6 +79,29 @@ def test_a_given_image_has_the_classes_that_the_api_answers(page, service, how):
     expect(page.locator("#health")).to_contain_text("untrained weights", ignore_case=True)
 
 
+def test_of_several_files_the_first_is_sent_and_that_is_said(page):
+    page.evaluate(
+        """content => {
+          const data = new DataTransfer();
+          const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+          for (const name of ["one.jpg", "two.jpg"]) data.items.add(new File([bytes], name));
+          const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+          document.getElementById("drop").dispatchEvent(event);
+        }""",
+        base64.b64encode(encode(picture(5), "JPEG")).decode(),
+    )
+    shown(page)
+    expect(page.locator("#preview")).to_contain_text("one.jpg")
+    expect(page.locator("#preview")).to_contain_text("the first of 2 files")
+
+
+def test_a_phone_is_taken_to_the_answer(page):
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.get_by_role("button", name="Ball on grass").click()
+    shown(page)
+    expect(page.locator("#result .top")).to_be_in_viewport()
+
+
 def test_a_file_is_chosen_and_more_classes_are_asked_for(page, service):
     content = valid()["png"]
     with page.expect_file_chooser() as chooser:
@@ -254,9 +277,14 @@ def test_a_user_signs_in_and_a_revoked_token_asks_to_sign_in_again(page, watched
     execute(service.database_url, f"UPDATE users SET token_stamp = 'other' WHERE username = '{administrator}'")
     give(page, "picture.jpg", encode(picture(5), "JPEG"))
     assert "no longer good" in words(page, 401)
-    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#account-state")).to_have_text("Your session has ended. Sign in again.")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#account-state")).to_have_text(f"Signed in as {administrator}.")
     page.get_by_role("button", name="Send again").click()
     shown(page)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#code-curl")).not_to_contain_text("Authorization")
 
 
 def test_the_keyboard_reaches_everything(page):
