@@ -63,6 +63,10 @@ class ForwardRequest(BigIntBase):
             "ix_forward_requests_user_newest",
             *("user_id", "request_type", "status_code", "created_at", "id", "processing_time"),
         ),
+        Index(
+            "ix_forward_requests_user_slowest",
+            *("user_id", "request_type", "status_code", "processing_time", "id", "created_at"),
+        ),
     )
 
     request_id: Mapped[str] = mapped_column(String(128))
