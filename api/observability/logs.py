@@ -1,7 +1,10 @@
 """The log: every line about a call carries its request id, as text or, with `LOG_FORMAT=json`, in an object a line."""
 
+import atexit
 import logging
-import sys
+import queue
+import time
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
 from litestar.logging import LoggingConfig
@@ -20,6 +23,29 @@ JSON = {
 }
 
 
+TOGETHER = 0.02
+"""Seconds for which the writing thread lets lines gather, once it has written all there were."""
+
+
+class _Listener(QueueListener):
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        try:
+            return super().dequeue(False)
+        except queue.Empty:
+            time.sleep(TOGETHER)  # else a busy service changes to this thread and back for every line
+            return super().dequeue(block)
+
+
+class InThread(QueueHandler):
+    """Formats lines where they arise; a thread writes them to stderr, so that no call waits for whoever reads it."""
+
+    def __init__(self) -> None:
+        super().__init__(queue.SimpleQueue())
+        writing = _Listener(self.queue, logging.StreamHandler())
+        writing.start()
+        atexit.register(writing.stop)
+
+
 def request_id_filter(absent: str | None) -> Any:
     """A filter that gives records the id of the call at hand, unless they name one; `absent` without a call."""
 
@@ -34,22 +60,11 @@ def request_id_filter(absent: str | None) -> Any:
 def logging_config(level: str, log_format: str) -> LoggingConfig:
     """For this process, uvicorn's lines included. They are formatted where they arise, and written in a thread."""
     as_json = log_format == "json"
-    queue: dict[str, Any] = {"class": "litestar.logging.standard.QueueListenerHandler"}
-    if sys.version_info >= (3, 12):
-        queue = {
-            "class": "logging.handlers.QueueHandler",
-            "queue": {"()": "queue.Queue", "maxsize": -1},
-            "listener": "litestar.logging.standard.LoggingQueueListener",
-            "handlers": ["console"],
-        }
     through_queue: dict[str, Any] = {"handlers": ["queue_listener"], "level": "INFO", "propagate": False}
     return LoggingConfig(
         filters={"request_id": {"()": request_id_filter, "absent": None if as_json else "-"}},
-        formatters={"line": JSON if as_json else {"format": TEXT}, "as_it_is": {"format": "%(message)s"}},
-        handlers={
-            "console": {"class": "logging.StreamHandler", "formatter": "as_it_is"},
-            "queue_listener": queue | {"formatter": "line", "filters": ["request_id"]},
-        },
+        formatters={"line": JSON if as_json else {"format": TEXT}},
+        handlers={"queue_listener": {"()": InThread, "formatter": "line", "filters": ["request_id"]}},
         root={"level": level, "handlers": ["queue_listener"]},
         loggers={
             "litestar": through_queue,

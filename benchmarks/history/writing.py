@@ -14,6 +14,9 @@ from api.record.call import Call
 from api.record.recorder import Recorder
 from benchmarks.history.service import ADMIN_TOKEN, ask
 
+PATIENCE = 1800.0
+"""Seconds that deleting everything may take."""
+
 
 async def write_rate(engine: AsyncEngine, seconds: float, poll: Callable[[], Awaitable[Any]] | None) -> float:
     """Rows a second that 32 writers commit through the recorder, with something else asked for each second."""
@@ -73,7 +76,7 @@ async def deletion(client: httpx.AsyncClient, engine: AsyncEngine, end: datetime
         writer = asyncio.create_task(write())
         started = time.perf_counter()
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-        answer = await client.delete("/history", params={"before": end.isoformat()}, headers=headers)
+        answer = await client.delete("/history", params={"before": end.isoformat()}, headers=headers, timeout=PATIENCE)
         took = time.perf_counter() - started
         done.set()
         await writer
