@@ -85,16 +85,18 @@ async def quantiles(database: AsyncConnection, where: Filter, qs: Sequence[float
     found: list[float | None] = []
     for q in qs:
         position = q * (window.count - 1)
-        ranks = {math.floor(position), math.ceil(position)}
-        low, high = [await _value(database, where, rank, window, everything) for rank in (min(ranks), max(ranks))]
-        found.append(interpolate(low, high, position))
+        low, high = math.floor(position), math.ceil(position)
+        values = await _values(database, where, low, window, everything)
+        if high > low and len(values) == 1:  # the next one lies in another class
+            values += await _values(database, where, high, window, everything)
+        found.append(interpolate(values[0], values[high - low], position))
     return found
 
 
-async def _value(
+async def _values(
     database: AsyncConnection, where: Filter, rank: int, window: Histogram, everything: Histogram
-) -> float:
-    """The value at a rank, from 0: the class that holds it is read in order, up to it."""
+) -> list[float]:
+    """The value at a rank, from 0, and the one after it if their class is the same, which is read in order."""
     place = next(i for i, end in enumerate(window.ends) if rank < end)
     low = window.lows[place]
     high = window.lows[place + 1] if place + 1 < len(window.lows) else math.inf
@@ -110,5 +112,5 @@ async def _value(
     conditions += [time < high] if high < math.inf else []
     conditions += [created_at >= where.since] if where.since else []
     conditions += [created_at < where.until] if where.until else []
-    query = select(time).where(*conditions).order_by(time).offset(offset).limit(1)
-    return float((await database.scalars(query)).one())
+    query = select(time).where(*conditions).order_by(time).offset(offset).limit(2)
+    return [float(value) for value in await database.scalars(query)]
