@@ -21,6 +21,7 @@ BUSY_TIMEOUT = 2
 PRAGMAS = (
     "PRAGMA synchronous=FULL",  # a committed row survives a power cut; group commit shares the cost
     "PRAGMA foreign_keys=ON",
+    "PRAGMA cache_size=-16000",  # KiB a connection: the inner pages of the history's trees at millions of rows
     f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000}",
 )
 

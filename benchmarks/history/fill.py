@@ -79,7 +79,7 @@ async def fill(url: str, rows: int, end: datetime) -> None:
         await database.execute(text(f"INSERT INTO forward_requests ({COLUMNS}) {source}"))
     await asyncio.to_thread(migrate, url, "head")
     if engine.dialect.name == "postgresql":
-        # As autovacuum has long done where the rows came one by one: an index answers alone for those it knows all see.
+        # As autovacuum does where the rows come one by one: an index answers alone for those that a vacuum has seen.
         async with engine.connect() as database:
             await database.execution_options(isolation_level="AUTOCOMMIT")
             await database.execute(text("VACUUM (ANALYZE) forward_requests"))
