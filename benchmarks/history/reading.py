@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.history.service import ask, milliseconds
+from benchmarks.history.service import Reader, ask
 
 
 async def load_into_numpy(engine: AsyncEngine) -> None:
@@ -63,7 +63,13 @@ def queries(end: datetime, rows: int) -> dict[str, dict[str, Any]]:
 
 async def pages(client: httpx.AsyncClient, end: datetime, rows: int) -> dict[str, float]:
     """Milliseconds of each page, and of the thousandth by cursor and of the last one."""
-    found = {name: await milliseconds(ask(client, "/history", **query)) for name, query in queries(end, rows).items()}
+    with Reader(client) as reader:
+        found = {name: await reader.milliseconds("/history", **query) for name, query in queries(end, rows).items()}
+        return found | await _deeper(client, reader, rows)
+
+
+async def _deeper(client: httpx.AsyncClient, reader: Reader, rows: int) -> dict[str, float]:
+    found = {}
     deeper: dict[str, dict[str, Any]] = {
         "": {},
         ", slowest": {"sort": "slowest"},
@@ -76,7 +82,7 @@ async def pages(client: httpx.AsyncClient, end: datetime, rows: int) -> dict[str
             if cursor is None:
                 break
             last = {"cursor": cursor}
-        found["thousandth by cursor" + name] = await milliseconds(ask(client, "/history", **query | last))
+        found["thousandth by cursor" + name] = await reader.milliseconds("/history", **query | last)
     return found
 
 
