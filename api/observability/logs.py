@@ -3,7 +3,6 @@
 import atexit
 import logging
 import queue
-import time
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
@@ -23,25 +22,12 @@ JSON = {
 }
 
 
-TOGETHER = 0.02
-"""Seconds for which the writing thread lets lines gather, once it has written all there were."""
-
-
-class _Listener(QueueListener):
-    def dequeue(self, block: bool) -> logging.LogRecord:
-        try:
-            return super().dequeue(False)
-        except queue.Empty:
-            time.sleep(TOGETHER)  # else a busy service changes to this thread and back for every line
-            return super().dequeue(block)
-
-
 class InThread(QueueHandler):
     """Formats lines where they arise; a thread writes them to stderr, so that no call waits for whoever reads it."""
 
     def __init__(self) -> None:
         super().__init__(queue.SimpleQueue())
-        writing = _Listener(self.queue, logging.StreamHandler())
+        writing = QueueListener(self.queue, logging.StreamHandler())
         writing.start()
         atexit.register(writing.stop)
 
