@@ -21,6 +21,7 @@ from api.draining import Draining, close_connections
 from api.errors import render
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
+from api.forward.shedding import Shedding
 from api.forward.upstream import Upstream
 from api.history.retention import keep
 from api.observability.logs import logging_config
@@ -74,7 +75,9 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             await engine.dispose()
 
     recorded_forward = Router(
-        "/", route_handlers=[forward], middleware=[RecordMiddleware(drain_bytes=4 * settings.max_body_bytes)]
+        "/",
+        route_handlers=[forward],
+        middleware=[RecordMiddleware(drain_bytes=4 * settings.max_body_bytes), Shedding(settings)],
     )
     app = Litestar(
         route_handlers=[

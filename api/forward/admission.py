@@ -29,9 +29,14 @@ class Admission:
         self._interval: float | None = None
         self._last = 0.0
 
+    @property
+    def full(self) -> bool:
+        """Whether all places are taken."""
+        return len(self._work) >= self._limit
+
     def check(self) -> None:
         """Raises Unavailable if all places are taken."""
-        if len(self._work) >= self._limit:
+        if self.full:
             metrics.BUSY.inc()
             raise Unavailable("too many images are waiting, try again later", self._retry_after())
 

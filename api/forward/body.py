@@ -1,18 +1,20 @@
 """The body of `/forward`: bytes → fields → exactly one of an image or JSON text."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
-from multipart import MultipartError, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from api.errors import BadRequest, ClientLeft, TooLarge
 
 MAX_FIELDS = 100
 """Parts or fields in one form; the contract knows two."""
+FORM = "multipart/form-data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,20 @@ async def read(
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
-    chunks = _chunks(request, max_bytes, take, too_large)
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    media_type = media_type.lower()
-    if media_type == "multipart/form-data":
-        fields = await _multipart(chunks, options, image_begins)
-    elif media_type == "application/x-www-form-urlencoded":
-        fields = _urlencoded(await _joined(chunks))
-    elif media_type == "application/json":
-        fields = [("data", await _joined(chunks))]
-    elif media_type.startswith("image/"):
-        image_begins()
-        fields = [("image", await _joined(chunks))]
-    else:
-        raise BadRequest
+    media_type, options = _media_type(request.headers.get("content-type", ""))
+    # Closed here, also when it is not read to its end: left to the event loop, that costs a task.
+    async with aclosing(_chunks(request, max_bytes, take, too_large)) as chunks:
+        if media_type == FORM:
+            fields = await _multipart(chunks, options, image_begins)
+        elif media_type == "application/x-www-form-urlencoded":
+            fields = _urlencoded(await _joined(chunks))
+        elif media_type == "application/json":
+            fields = [("data", await _joined(chunks))]
+        elif media_type.startswith("image/"):
+            image_begins()
+            fields = [("image", await _joined(chunks))]
+        else:
+            raise BadRequest
     named = [(name, value) for name, value in fields if name in {"image", "data"}]
     if len(named) != 1:
         raise BadRequest
@@ -65,9 +67,28 @@ async def read(
     return ImageInput(value) if name == "image" else JsonInput(_checked_json(value))
 
 
+def begins_image(content_type: str, beginning: bytes) -> bool | None:
+    """Whether the body is an image, or a form whose first part is one; None if more of it is needed to know."""
+    media_type, options = _media_type(content_type)
+    if media_type != FORM:
+        return media_type.startswith("image/")
+    if not beginning:
+        return None
+    try:
+        first = next(PushMultipartParser(options.get("boundary", "")).parse(beginning), None)
+    except (MultipartError, UnicodeError, LookupError):
+        return False
+    return first.name == "image" if isinstance(first, MultipartSegment) else None
+
+
+def _media_type(content_type: str) -> tuple[str, dict[str, str]]:
+    media_type, options = parse_options_header(content_type)
+    return media_type.lower(), options
+
+
 async def _chunks(
     request: Request[Any, Any, Any], max_bytes: int, take: Callable[[int], None], too_large: TooLarge
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     size, more = 0, True
     while more:
         message = await request.receive()

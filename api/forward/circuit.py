@@ -32,12 +32,17 @@ class Circuit:
         self._since = 0.0
         self._watch: asyncio.Task[None] | None = None
 
+    @property
+    def open(self) -> bool:
+        """Whether calls are refused."""
+        return self._watch is not None
+
     def check(self) -> None:
         """Raises Unavailable while the circuit is open.
 
         What has been down for a while will likely be down for as long again: that is what `Retry-After` says.
         """
-        if self._watch is not None:
+        if self.open:
             metrics.CIRCUIT.inc()
             down = math.ceil(time.monotonic() - self._since)
             raise Unavailable("the model server is down, try again later", max(SHORTEST, min(LONGEST, down)))

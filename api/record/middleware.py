@@ -9,7 +9,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ServiceError, Unavailable
+from api.errors import ServiceError, Unavailable, send_error
 from api.observability import metrics
 from api.observability.tracing import span
 from api.record.call import Call
@@ -52,7 +52,9 @@ class RecordMiddleware(ASGIMiddleware):
                     await _commit(scope, call, message["status"])
                 except NotRecorded:  # logged by the writer
                     replaced = True
-                    await _refuse(send, call)
+                    refusal = Unavailable("the request could not be recorded, try again later")
+                    refusal.headers["Server-Timing"] = call.timing.header().decode()
+                    await send_error(send, refusal)
                 else:
                     message["headers"] = [*message["headers"], (b"server-timing", call.timing.header())]
             if not replaced:
@@ -96,11 +98,3 @@ async def _commit(scope: Scope, call: Call, status: int) -> None:
         metrics.RECORD.observe(call.timing.record)
         if call.timing.upload is not None:
             metrics.UPLOAD.observe(call.timing.upload)
-
-
-async def _refuse(send: Send, call: Call) -> None:
-    body = b'{"detail":"the request could not be recorded, try again later"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"retry-after", b"1")]
-    headers.append((b"server-timing", call.timing.header()))
-    await send({"type": "http.response.start", "status": Unavailable.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})

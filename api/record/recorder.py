@@ -23,7 +23,7 @@ from api.record.late import LateRows
 from api.record.store import GROUP, Entry, Store
 
 REFUSALS = {429, 503}
-COMPANY = 0.02
+COMPANY = 0.04
 """Seconds that the row of a refused call waits for others: in an overload every commit takes from the model's time."""
 DEADLINE = 5.0
 """Seconds that a row may wait before the writer takes it."""

@@ -12,6 +12,7 @@ from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Un
 from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
+from api.forward.shedding import refuse_images
 from api.observability import metrics
 from api.observability.tracing import span
 from api.openapi import ForwardOperation, errors
@@ -91,14 +92,12 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     top_k = _top_k(request)
     memory: Memory = state.memory
     take = held.enter_context(memory.share())
-    server: ModelServer = state.model_server
     admission: Admission = state.admission
 
     def image_begins() -> None:
         """An image that cannot be served now is refused before it is read."""
         try:
-            server.circuit.check()
-            admission.check()
+            refuse_images(state)
         except Unavailable:
             call.request_type = "image"
             raise
