@@ -3,20 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, text, tuple_
+from sqlalchemy import delete, insert, text, tuple_
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.database import blocking
 from api.models import ForwardRequest
 from api.observability import metrics
+from api.record.sqlite import SqliteWriter
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ GROUP = 500
 """Rows in one commit at most."""
 ATTEMPT = 2.5
 """Seconds for one group up to its commit: a connection, the database's lock, the insert."""
-NOT_NOW = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
+NOT_NOW = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError, sqlite3.OperationalError)
 """The database's trouble, not a row's: the group fails as a whole."""
 
 
@@ -42,14 +42,9 @@ class Store:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._insertion = insert(ForwardRequest)
-        self._file: Engine | None = None
-        if engine.dialect.name == "sqlite":
-            # A whole transaction in one turn of one thread costs half of what it does with a turn for each statement.
-            self._file, self._thread = blocking(engine), ThreadPoolExecutor(1, "record")
-        else:
-            # RETURNING makes one statement of the group, and so the totals change once a group.
-            self._insertion = self._insertion.returning(ForwardRequest.id)
+        self._sqlite = SqliteWriter(engine) if engine.dialect.name == "sqlite" else None
+        # RETURNING makes one statement of the group, and so the totals change once a group.
+        self._insertion = insert(ForwardRequest).returning(ForwardRequest.id)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -57,9 +52,8 @@ class Store:
         try:
             yield
         finally:
-            if self._file is not None:
-                self._thread.shutdown()
-                self._file.dispose()
+            if self._sqlite is not None:
+                self._sqlite.close()
 
     async def commit(self, entries: list[Entry]) -> None:
         """Commits the rows. If one of them is at fault it is found by halving, so that it takes no other with it."""
@@ -99,19 +93,14 @@ class Store:
         return False
 
     async def _insert(self, rows: list[dict[str, Any]]) -> None:
-        if self._file is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._insert_into, self._file, rows)
+        if self._sqlite is not None:
+            await self._sqlite.insert(rows)
             return
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(ATTEMPT):
                 database = await stack.enter_async_context(self._engine.begin())
                 await database.execute(self._insertion, rows)
             # On leaving, the commit: past the time-out, for a commit that is interrupted may have happened or not.
-
-    def _insert_into(self, file: Engine, rows: list[dict[str, Any]]) -> None:
-        """Its only wait is for another process's lock, and SQLite bounds that."""
-        with file.begin() as database:
-            database.execute(self._insertion, rows)
 
     async def take_back(self, rows: list[dict[str, Any]]) -> bool:
         """Deletes what a broken commit may have left of these calls. False if the database cannot say now."""

@@ -1,0 +1,58 @@
+"""Rows into SQLite: a group is one transaction, in one turn of one thread, past SQLAlchemy's connections.
+
+A turn for each statement, and what SQLAlchemy does around a transaction, cost more than the writing itself.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import PoolProxiedConnection, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.database import blocking
+from api.models import ForwardRequest
+
+COLUMNS = [column for column in ForwardRequest.__table__.columns if not column.primary_key]
+
+
+class SqliteWriter:
+    """A connection, kept as long as it works, and the thread that uses it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = blocking(engine)
+        dialect = self._engine.dialect
+        statement = insert(ForwardRequest).compile(dialect=dialect, column_keys=[each.name for each in COLUMNS])
+        self._statement = str(statement)
+        self._columns = [(each.name, each.type.dialect_impl(dialect).bind_processor(dialect)) for each in COLUMNS]
+        self._connection: PoolProxiedConnection | None = None
+        self._thread = ThreadPoolExecutor(1, "record")
+
+    async def insert(self, rows: list[dict[str, Any]]) -> None:
+        """Returns once the rows are committed. Its only wait is for another process's lock, and SQLite bounds that.
+
+        Raises:
+            sqlite3.Error: none of them is.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, rows)
+
+    def close(self) -> None:
+        """Waits for what is under way."""
+        self._thread.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
+
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        values = [[process(row[name]) if process else row[name] for name, process in self._columns] for row in rows]
+        connection = self._connection or self._engine.raw_connection()
+        self._connection = None
+        try:
+            with closing(connection.cursor()) as cursor:  # an open one would keep the lock past the connection's end
+                cursor.executemany(self._statement, values)
+            connection.commit()
+        except BaseException:
+            connection.invalidate()  # and with it its transaction
+            raise
+        self._connection = connection
