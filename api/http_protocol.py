@@ -7,8 +7,8 @@ gets to answer, and to record, what has reached it.
 
 import asyncio
 from http import HTTPStatus
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -117,7 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
         body = f'{{"detail":"{detail}"}}'
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nX-Request-ID: {uuid4().hex}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nX-Request-ID: {token_hex(16)}\r\nConnection: close\r\n\r\n"
         )
         self.transport.write(f"{head}{body}".encode())
         self.transport.close()

@@ -2,8 +2,8 @@
 
 import re
 from contextvars import ContextVar
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from litestar.enums import ScopeType
 from litestar.types import Message, Scope
@@ -18,7 +18,7 @@ def request_id(scope: Scope) -> str:
     state: dict[str, Any] = scope["state"]
     if "request_id" not in state:
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        state["request_id"] = sent.decode() if SANE.fullmatch(sent) else uuid4().hex
+        state["request_id"] = sent.decode() if SANE.fullmatch(sent) else token_hex(16)
     return str(state["request_id"])
 
 

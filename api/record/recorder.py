@@ -24,7 +24,8 @@ from api.record.store import GROUP, Entry, Store
 
 REFUSALS = {429, 503}
 COMPANY = 0.04
-"""Seconds that the row of a refused call waits for others: in an overload every commit takes from the model's time."""
+"""Seconds that the row of a refused call waits for others, and those of images with it: in an overload every commit
+takes from the model's time, and an image's answer has waited for longer."""
 DEADLINE = 5.0
 """Seconds that a row may wait before the writer takes it."""
 PAUSE = 1.0
@@ -43,7 +44,7 @@ class Recorder:
         self._store = Store(engine)
         self._best_effort = best_effort
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
-        self._refusals: list[Entry] = []
+        self._waiting: list[Entry] = []
         self._late = LateRows(self._store)
 
     async def record(self, row: dict[str, Any]) -> None:
@@ -67,22 +68,21 @@ class Recorder:
         raise NotRecorded
 
     def submit(self, row: dict[str, Any]) -> Entry:
-        """Queues a row. A refusal's waits for company, and goes with the next call's at the latest."""
+        """Queues a row. A refusal's waits for company and an image's waits with it; any other takes along what waits."""
         loop = asyncio.get_running_loop()
         entry = Entry(row, loop.create_future())
-        if row["status_code"] in REFUSALS:
-            if not self._refusals:
-                loop.call_later(COMPANY, self._hurry)
-            self._refusals.append(entry)
-        else:
+        refused = row["status_code"] in REFUSALS
+        if refused and not self._waiting:
+            loop.call_later(COMPANY, self._hurry)
+        self._waiting.append(entry)
+        if not refused and (len(self._waiting) == 1 or row["request_type"] != "image"):
             self._hurry()
-            self._queue.put_nowait(entry)
         return entry
 
     def _hurry(self) -> None:
-        for entry in self._refusals:
+        for entry in self._waiting:
             self._queue.put_nowait(entry)
-        self._refusals.clear()
+        self._waiting.clear()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

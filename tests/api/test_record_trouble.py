@@ -143,13 +143,20 @@ async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
 async def test_refusals_wait_for_company(recorder: Recorder, rows, monkeypatch):
     monkeypatch.setattr("api.record.recorder.COMPANY", 60)
     refused = [recorder.submit(Call().row(code, f"refused-{code}")) for code in (503, 429)]
+    image = recorder.submit(Call("image").row(200, "image"))
     await asyncio.sleep(0.05)
-    assert not any(entry.committed.done() for entry in refused)
+    assert not any(entry.committed.done() for entry in (*refused, image))
     groups = REGISTRY.get_sample_value("ml_service_record_group_rows_count")
-    await recorder.record(Call().row(200, "answered"))
-    assert all(entry.committed.result() for entry in refused)
+    await recorder.record(Call("json").row(200, "answered"))
+    assert all(entry.committed.result() for entry in (*refused, image))
     assert REGISTRY.get_sample_value("ml_service_record_group_rows_count") == groups + 1
-    assert {row["request_id"] for row in rows()} == {"refused-503", "refused-429", "answered"}
+    assert {row["request_id"] for row in rows()} == {"refused-503", "refused-429", "image", "answered"}
+
+
+async def test_an_image_waits_for_nobody_but_refusals(recorder: Recorder, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.COMPANY", 60)
+    for name in ("first", "second"):
+        await asyncio.wait_for(recorder.record(Call("image").row(200, name)), 2)
 
 
 async def test_a_refusal_is_written_soon_without_company(recorder: Recorder):
