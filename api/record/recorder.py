@@ -68,7 +68,7 @@ class Recorder:
         raise NotRecorded
 
     def submit(self, row: dict[str, Any]) -> Entry:
-        """Queues a row. A refusal's waits for company and an image's waits with it; any other takes along what waits."""
+        """Queues a row. A refusal's waits for company, and an image's with it; any other takes along what waits."""
         loop = asyncio.get_running_loop()
         entry = Entry(row, loop.create_future())
         refused = row["status_code"] in REFUSALS
