@@ -23,7 +23,7 @@ from api.record.late import LateRows
 from api.record.store import GROUP, Entry, Store
 
 REFUSALS = {429, 503}
-COMPANY = 0.04
+COMPANY = 0.02
 """Seconds that the row of a refused call waits for others, and those of images with it: in an overload every commit
 takes from the model's time, and an image's answer has waited for longer."""
 DEADLINE = 5.0
