@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_BENCH := $(VENV)/.installed-bench
+CHAOS := tests/api/test_record_trouble.py tests/e2e/test_killed_processes.py tests/e2e/test_engine_deaths.py \
+  tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/fuzz tests/scale/test_overload.py
 
-.PHONY: help serve test scale-test archive bench check clean
+.PHONY: help serve test scale-test chaos archive bench check clean
 
 help:
 	@echo 'make serve       run the service; prints its address once a prediction can be served'
 	@echo 'make test        lint, types and all tests'
 	@echo 'make scale-test  replicas behind HAProxy, stopped and killed under load, and what each adds'
+	@echo 'make chaos       the tests that pull plugs and send garbage, at full length'
 	@echo 'make archive     build the model archive anew'
 	@echo 'make bench       measure the service beside its ceiling and its peers'
 	@echo 'make check       lint and types'
@@ -21,6 +24,9 @@ serve test archive check: $(INSTALLED)
 
 scale-test: $(INSTALLED)
 	@exec $(VENV)/bin/pytest -m replicas tests/replicas
+
+chaos: $(INSTALLED)
+	@FUZZ_CASES=20000 FUZZ_EXAMPLES=400 exec $(VENV)/bin/pytest -m 'not replicas and not containers' $(CHAOS)
 
 bench: $(INSTALLED_BENCH)
 	@exec $(VENV)/bin/ml-service bench
