@@ -6,13 +6,14 @@ INSTALLED_BENCH := $(VENV)/.installed-bench
 CHAOS := tests/api/test_record_trouble.py tests/e2e/test_killed_processes.py tests/e2e/test_engine_deaths.py \
   tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/fuzz tests/scale/test_overload.py
 
-.PHONY: help serve test scale-test chaos archive bench check clean
+.PHONY: help serve test scale-test chaos soak archive bench check clean
 
 help:
 	@echo 'make serve       run the service; prints its address once a prediction can be served'
 	@echo 'make test        lint, types and all tests'
 	@echo 'make scale-test  replicas behind HAProxy, stopped and killed under load, and what each adds'
 	@echo 'make chaos       the tests that pull plugs and send garbage, at full length'
+	@echo 'make soak        ten minutes of everything at once, with what is held printed as it goes'
 	@echo 'make archive     build the model archive anew'
 	@echo 'make bench       measure the service beside its ceiling and its peers'
 	@echo 'make check       lint and types'
@@ -27,6 +28,9 @@ scale-test: $(INSTALLED)
 
 chaos: $(INSTALLED)
 	@FUZZ_CASES=20000 FUZZ_EXAMPLES=400 exec $(VENV)/bin/pytest -m 'not replicas and not containers' $(CHAOS)
+
+soak: $(INSTALLED)
+	@exec $(VENV)/bin/pytest -s -m scale tests/scale/test_soak.py
 
 bench: $(INSTALLED_BENCH)
 	@exec $(VENV)/bin/ml-service bench
