@@ -4,7 +4,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_BENCH := $(VENV)/.installed-bench
 CHAOS := tests/api/test_record_trouble.py tests/e2e/test_killed_processes.py tests/e2e/test_engine_deaths.py \
-  tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/fuzz tests/scale/test_overload.py
+  tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/fuzz tests/e2e/test_overload.py
 
 .PHONY: help serve test scale-test chaos soak archive bench check clean
 
@@ -30,7 +30,7 @@ chaos: $(INSTALLED)
 	@FUZZ_CASES=20000 FUZZ_EXAMPLES=400 exec $(VENV)/bin/pytest -m 'not replicas and not containers' $(CHAOS)
 
 soak: $(INSTALLED)
-	@exec $(VENV)/bin/pytest -s -m scale tests/scale/test_soak.py
+	@exec $(VENV)/bin/pytest -s -m scale tests/e2e/test_soak.py
 
 bench: $(INSTALLED_BENCH)
 	@exec $(VENV)/bin/ml-service bench

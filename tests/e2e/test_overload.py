@@ -1,5 +1,6 @@
-"""Five times as many images as the service can take, for three minutes, whether answers come or not (an open loop):
-`pytest -m scale tests/scale/test_overload.py`, on an otherwise quiet machine."""
+"""Five times as many images as the service can take, whether answers come or not (an open loop).
+
+For three minutes, on an otherwise quiet machine: `pytest -m scale tests/e2e/test_overload.py`."""
 
 import asyncio
 import json
@@ -7,7 +8,8 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
+from typing import Any
 
 import psutil
 import pytest
@@ -17,9 +19,12 @@ from benchmarks import photos
 from cli.archive import build
 from tests.e2e.conftest import Service, started
 
-pytestmark = [pytest.mark.scale, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.e2e
 
-SECONDS, TIMES = 180.0, 5
+TIMES = 5
+FILL = 2.0
+"""Seconds until all places are taken."""
+REFUSED = "SELECT count(*) FROM forward_requests WHERE status_code = 503"
 BODY = b"--b\r\nContent-Disposition: form-data; name=image; filename=p.jpg\r\n\r\n%b\r\n--b--\r\n" % photos.small(1)[0]
 
 
@@ -42,6 +47,7 @@ class Clients:
     def __init__(self, port: int) -> None:
         self._port, self._free = port, []
         self.answers: dict[str, list[tuple[int, float]]] = {}
+        self._served: list[float] = []
 
     async def call(self, kind: str, sent: bytes) -> None:
         begun = time.monotonic()
@@ -53,9 +59,16 @@ class Clients:
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
         self._free.append((reader, writer))
-        code = int(head[9:12])
+        code, now = int(head[9:12]), time.monotonic()
         assert code != 503 or b"retry-after" in head.lower()
-        self.answers.setdefault(kind, []).append((code, time.monotonic() - begun))
+        self.answers.setdefault(kind, []).append((code, now - begun))
+        if (kind, code) == ("image", 200):
+            self._served.append(now)
+
+    def goodput(self, begun: float, end: float) -> float:
+        """Images served in a second of that time: neither the first ones' way through an empty service counts, nor the
+        answers after the end."""
+        return sum(begun + FILL < at < end for at in self._served) / (end - begun - FILL)
 
     def close(self) -> None:
         for _, writer in self._free:
@@ -64,18 +77,19 @@ class Clients:
 
 async def closed_loop(port: int, seconds: float) -> float:
     """The rate of 16 clients, each with one image at a time."""
-    clients, end = Clients(port), time.monotonic() + seconds
+    clients, begun = Clients(port), time.monotonic()
 
     async def client() -> None:
-        while time.monotonic() < end:
+        while time.monotonic() < begun + seconds:
             await clients.call("image", IMAGE)
 
     await asyncio.gather(*(client() for _ in range(16)))
     clients.close()
-    return sum(code == 200 for code, _ in clients.answers["image"]) / seconds
+    return clients.goodput(begun, begun + seconds)
 
 
-async def open_loop(clients: Clients, rate: float, seconds: float, memory: list[float], api: psutil.Process) -> None:
+async def open_loop(clients: Clients, rate: float, seconds: float, memory: list[float], api: psutil.Process) -> float:
+    """What is served of `rate` images a second, with a few calls of other kinds among them."""
     begun, sent = time.monotonic(), 0
     others = iter([])
     async with asyncio.TaskGroup() as calls:
@@ -89,10 +103,11 @@ async def open_loop(clients: Clients, rate: float, seconds: float, memory: list[
             elif kind:
                 calls.create_task(clients.call(kind, OTHERS[kind]))
             await asyncio.sleep(0.01)
+    return clients.goodput(begun, begun + seconds)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def compiled(tmp_path_factory):
     """The service with the archive that `auto` gives, and all its settings as they are by default."""
     store = tmp_path_factory.mktemp("model_store")
     build(store / "resnet50.mar", weights=None, labels=None, arch="resnet50", precision="auto", untrained=True)
@@ -101,7 +116,28 @@ def service(tmp_path_factory):
         yield service
 
 
-def test_five_times_what_it_can_take(service: Service, record_property):
+def test_more_than_it_can_take(service: Service):
+    found = overload(service, 5, 10)
+    assert found["goodput"] >= 0.7
+    for kind in ("live", "ready"):
+        assert found[kind]["ms"][1] < 500
+
+
+@pytest.mark.scale
+@pytest.mark.timeout(1200)
+def test_three_minutes_of_it(compiled: Service):
+    found = overload(compiled, 30, 180)
+    assert found["goodput"] >= 0.9
+    assert found["refusal_ms"][0] < 50
+    for kind in ("live", "ready"):
+        assert found[kind]["ms"][1] < 100
+    third = len(found["MiB"]) // 3
+    assert median(found["MiB"][-third:]) < median(found["MiB"][third : 2 * third]) + 10
+
+
+def overload(service: Service, capacity_seconds: float, seconds: float) -> dict[str, Any]:
+    """Figures of `seconds` at five times the capacity, which is measured before and after; a promise that nothing else
+    can excuse is held to here."""
     port = int(service.url.rpartition(":")[2])
     [listening] = [
         each for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port
@@ -109,43 +145,39 @@ def test_five_times_what_it_can_take(service: Service, record_property):
     api = psutil.Process(listening.pid)
     memory: list[float] = []
 
-    async def measure() -> tuple[float, float, Clients]:
+    async def measure() -> tuple[float, float, float, Clients]:
         await closed_loop(port, 5)
-        before = await closed_loop(port, 30)
+        before = await closed_loop(port, capacity_seconds)
         clients = Clients(port)
-        await open_loop(clients, TIMES * before, SECONDS, memory, api)
+        served = await open_loop(clients, TIMES * before, seconds, memory, api)
         clients.close()
-        return before, await closed_loop(port, 30), clients
+        return before, served, await closed_loop(port, capacity_seconds), clients
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # what sending costs is lost to the service
-        before, after, clients = runner.run(measure())
-    capacity = (before + after) / 2
+    with closing(sqlite3.connect(service.database_url.partition("///")[2])) as database:
+        [(recorded,)] = database.execute(REFUSED).fetchall()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # what sending costs is lost to the service
+            before, served, after, clients = runner.run(measure())
+        [(now_recorded,)] = database.execute(REFUSED).fetchall()
     images = clients.answers["image"]
     codes = Counter(code for code, _ in images)
-    refused = [took for code, took in images if code == 503]
-    found = {
+    found: dict[str, Any] = {
         "capacity": [round(before, 1), round(after, 1)],
-        "sent_per_second": round(len(images) / SECONDS, 1),
-        "goodput": round(codes[200] / SECONDS / capacity, 3),
+        "sent_per_second": round(len(images) / seconds, 1),
+        "goodput": round(served / mean((before, after)), 3),
         "codes": dict(codes),
-        "refusal_ms": [round(1e3 * median(refused), 1), round(1e3 * quantiles(refused, n=100)[98], 1)],
-        "MiB": [round(each) for each in memory[:: len(memory) // 12]],
+        "refusal_ms": spread([took for code, took in images if code == 503]),
+        "MiB": [round(each) for each in memory[:: max(1, len(memory) // 36)]],
     }
     for kind in OTHERS:
-        took = [took for _, took in clients.answers[kind]]
-        found[kind] = {
-            "codes": dict(Counter(code for code, _ in clients.answers[kind])),
-            "ms": [round(1e3 * value, 1) for value in (median(took), quantiles(took, n=100)[98], max(took))],
-        }
+        answers = clients.answers[kind]
+        found[kind] = {"codes": dict(Counter(code for code, _ in answers)), "ms": spread([took for _, took in answers])}
     print(json.dumps(found))
-    with closing(sqlite3.connect(service.database_url.partition("///")[2])) as database:
-        statuses = dict(database.execute("SELECT status_code, count(*) FROM forward_requests GROUP BY 1").fetchall())
-    assert statuses[503] == codes[503]
+    assert now_recorded - recorded == codes[503]
     assert set(codes) == {200, 503}
-    assert found["goodput"] >= 0.9
-    assert found["refusal_ms"][0] < 50
-    assert found["live"]["codes"].keys() == found["ready"]["codes"].keys() == found["json"]["codes"].keys() == {200}
-    assert found["live"]["ms"][1] < 100
-    assert found["ready"]["ms"][1] < 100
-    third = len(memory) // 3
-    assert median(memory[-third:]) < median(memory[third : 2 * third]) + 10
+    assert all(found[kind]["codes"].keys() == {200} for kind in OTHERS)
+    return found
+
+
+def spread(seconds: list[float]) -> list[float]:
+    """Milliseconds: the median, the 99 % quantile, the longest."""
+    return [round(1e3 * value, 1) for value in (median(seconds), quantiles(seconds, n=100)[98], max(seconds))]
