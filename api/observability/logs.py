@@ -3,7 +3,10 @@
 import atexit
 import logging
 import queue
-from logging.handlers import QueueHandler, QueueListener
+import sys
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 from litestar.logging import LoggingConfig
@@ -11,6 +14,8 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 
 from api.request_id import CURRENT
 
+MOMENT = 0.05
+"""Seconds."""
 TEXT = "%(levelname)s - %(asctime)s - %(request_id)s - %(name)s - %(module)s - %(message)s"
 JSON = {
     "()": "pythonjsonlogger.json.JsonFormatter",
@@ -22,14 +27,44 @@ JSON = {
 }
 
 
-class InThread(QueueHandler):
-    """Formats lines where they arise; a thread writes them to stderr, so that no call waits for whoever reads it."""
+class InThread(logging.Handler):
+    """Formats lines where they arise; a thread writes them to stderr, so that no call waits for whoever reads it.
+
+    It writes what has come in `MOMENT` at once: in an overload, a turn of the thread for each line costs more than the
+    line.
+    """
 
     def __init__(self) -> None:
-        super().__init__(queue.SimpleQueue())
-        writing = QueueListener(self.queue, logging.StreamHandler())
-        writing.start()
-        atexit.register(writing.stop)
+        super().__init__()
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._stream = sys.stderr
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self._end)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Puts the line on its way."""
+        try:
+            self._lines.put(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+    def _write(self) -> None:
+        ended = False
+        while not ended:
+            lines = [self._lines.get()]
+            if lines[0] is not None:
+                time.sleep(MOMENT)
+            while not self._lines.empty():
+                lines.append(self._lines.get())
+            ended = lines[-1] is None
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                self._stream.write("".join(f"{line}\n" for line in lines if line is not None))
+                self._stream.flush()
+
+    def _end(self) -> None:
+        self._lines.put(None)
+        self._thread.join()
 
 
 def request_id_filter(absent: str | None) -> Any:
