@@ -68,6 +68,8 @@ def blocking(engine: AsyncEngine) -> Engine:
     url = engine.url.set(drivername="sqlite")
     file = create_engine(url, pool_timeout=BUSY_TIMEOUT, hide_parameters=True)
     event.listen(file, "connect", set_pragmas)
+    # What a statement would have to undo: written to a file of its own, that costs more than the statement.
+    event.listen(file, "connect", lambda connection, _record: connection.execute("PRAGMA temp_store=MEMORY").close())
     return file
 
 

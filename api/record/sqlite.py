@@ -15,6 +15,8 @@ from api.database import blocking
 from api.models import ForwardRequest
 
 COLUMNS = [column for column in ForwardRequest.__table__.columns if not column.primary_key]
+TOGETHER = 50
+"""Rows in one statement at most: older builds of SQLite take 999 values, and each length is a statement to prepare."""
 
 
 class SqliteWriter:
@@ -24,7 +26,7 @@ class SqliteWriter:
         self._engine = blocking(engine)
         dialect = self._engine.dialect
         statement = insert(ForwardRequest).compile(dialect=dialect, column_keys=[each.name for each in COLUMNS])
-        self._statement = str(statement)
+        self._insertion, _, self._row = str(statement).partition(" VALUES ")
         self._columns = [(each.name, each.type.dialect_impl(dialect).bind_processor(dialect)) for each in COLUMNS]
         self._connection: PoolProxiedConnection | None = None
         self._thread = ThreadPoolExecutor(1, "record")
@@ -45,12 +47,16 @@ class SqliteWriter:
         self._engine.dispose()
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
-        values = [[process(row[name]) if process else row[name] for name, process in self._columns] for row in rows]
         connection = self._connection or self._engine.raw_connection()
         self._connection = None
         try:
             with closing(connection.cursor()) as cursor:  # an open one would keep the lock past the connection's end
-                cursor.executemany(self._statement, values)
+                for first in range(0, len(rows), TOGETHER):
+                    part = rows[first : first + TOGETHER]
+                    values = [
+                        process(row[name]) if process else row[name] for row in part for name, process in self._columns
+                    ]
+                    cursor.execute(f"{self._insertion} VALUES {', '.join([self._row] * len(part))}", values)
             connection.commit()
         except BaseException:
             connection.invalidate()  # and with it its transaction
