@@ -49,6 +49,7 @@ class Shedding(ASGIMiddleware):
                 call.request_type = "image"
                 refuse_images(state)
         except ServiceError as error:
+            read, beginning = [], b""  # not kept for as long as the row takes
             call.error_message = error.detail
             await send_error(send, error)
             return
