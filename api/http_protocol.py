@@ -49,13 +49,18 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._pending += len(data)
         super().data_received(data)
-        if self._in_head and self._pending > MAX_HEAD_BYTES and not self._broken:
+        if not self._in_head or self._broken:
+            return
+        if self._pending > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif self._timer is None:
+            self._limit_head()
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
-        self._expect_head()
+        self._head_came()  # stops the clock, which begins anew only if the rest of the head does not come with it
+        self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         """Counts; a part of it."""
@@ -125,6 +130,9 @@ class HttpProtocol(HttpToolsProtocol):
     def _expect_head(self) -> None:
         self._head_came()
         self._in_head = True
+        self._limit_head()
+
+    def _limit_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
     def _close_if_idle(self) -> None:

@@ -43,7 +43,7 @@ class Shedding(ASGIMiddleware):
             more = True
             while (image := begins_image(content_type, beginning)) is None and more and len(beginning) < LONGEST:
                 read.append(await receive())
-                beginning += read[-1].get("body", b"")
+                beginning += read[-1].get("body", b"")[:LONGEST]
                 more = read[-1].get("more_body", False)
             if image:
                 call.request_type = "image"

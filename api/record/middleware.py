@@ -70,6 +70,8 @@ class RecordMiddleware(ASGIMiddleware):
 
     async def _drain(self, scope: Scope, call: Call, receive: Receive) -> None:
         """Reads and drops the rest of the body, within bounds, unless the client waits for a go-ahead to send it."""
+        if call.body_complete:
+            return
         headers = dict(scope["headers"])
         if not call.received and b"expect" in headers:
             return
