@@ -1,0 +1,59 @@
+"""What is written in one turn of the loop, and when it leaves."""
+
+import asyncio
+
+import pytest
+
+from api.joined_writes import ENOUGH, JoinedWrites
+
+
+class Wire(asyncio.Transport):
+    """Notes what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def write(self, data):
+        self.told.append(data)
+
+    def close(self):
+        self.told.append("closed")
+
+    def is_closing(self):
+        return "closed" in self.told
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+async def test_a_head_and_its_body_leave_together(wire):
+    transport = JoinedWrites(wire)
+    transport.write(b"head")
+    transport.write(b"body")
+    assert wire.told == []
+    await asyncio.sleep(0)
+    assert wire.told == [b"headbody"]
+    transport.write(b"next")
+    await asyncio.sleep(0)
+    assert wire.told == [b"headbody", b"next"]
+
+
+async def test_what_is_written_leaves_before_the_end(wire):
+    transport = JoinedWrites(wire)
+    transport.write(b"last")
+    transport.close()
+    await asyncio.sleep(0)
+    assert wire.told == [b"last", "closed"]
+    assert transport.is_closing()
+
+
+async def test_a_stream_is_not_kept_in_memory(wire):
+    transport = JoinedWrites(wire)
+    for _ in range(3):
+        transport.write(b"x" * ENOUGH)
+    assert sum(map(len, wire.told)) >= 2 * ENOUGH
+    await asyncio.sleep(0)
+    assert b"".join(wire.told) == b"x" * 3 * ENOUGH
