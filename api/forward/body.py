@@ -46,7 +46,7 @@ async def read(
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
-    media_type, options = _media_type(request.headers.get("content-type", ""))
+    media_type, options = parsed_type(request.headers.get("content-type", ""))
     # Closed here, also when it is not read to its end: left to the event loop, that costs a task.
     async with aclosing(_chunks(request, max_bytes, take, too_large)) as chunks:
         if media_type == FORM:
@@ -67,9 +67,9 @@ async def read(
     return ImageInput(value) if name == "image" else JsonInput(_checked_json(value))
 
 
-def begins_image(content_type: str, beginning: bytes) -> bool | None:
-    """Whether the body is an image, or a form whose first part is one; None if more of it is needed to know."""
-    media_type, options = _media_type(content_type)
+def begins_image(media_type: str, options: dict[str, str], beginning: bytes) -> bool | None:
+    """Whether a body of this `parsed_type` is an image, or a form whose first part is one; None if more of it is needed
+    to know."""
     if media_type != FORM:
         return media_type.startswith("image/")
     if not beginning:
@@ -81,7 +81,8 @@ def begins_image(content_type: str, beginning: bytes) -> bool | None:
     return first.name == "image" if isinstance(first, MultipartSegment) else None
 
 
-def _media_type(content_type: str) -> tuple[str, dict[str, str]]:
+def parsed_type(content_type: str) -> tuple[str, dict[str, str]]:
+    """The media type in lower case, and its parameters."""
     media_type, options = parse_options_header(content_type)
     return media_type.lower(), options
 

@@ -11,7 +11,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import ServiceError, send_error
-from api.forward.body import begins_image
+from api.forward.body import begins_image, parsed_type
 from api.record.call import Call
 from api.settings import Settings
 
@@ -37,11 +37,11 @@ class Shedding(ASGIMiddleware):
             await next_app(scope, receive, send)
             return
         call: Call = scope["state"]["call"]
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        kind = parsed_type(headers.get(b"content-type", b"").decode("latin-1"))
         beginning, read = b"", list[Any]()
         try:
             more = True
-            while (image := begins_image(content_type, beginning)) is None and more and len(beginning) < LONGEST:
+            while (image := begins_image(*kind, beginning)) is None and more and len(beginning) < LONGEST:
                 read.append(await receive())
                 beginning += read[-1].get("body", b"")[:LONGEST]
                 more = read[-1].get("more_body", False)

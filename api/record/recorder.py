@@ -54,13 +54,12 @@ class Recorder:
             NotRecorded: it is not and will not be, save as a 503. With `best_effort` the loss is logged instead.
         """
         entry = self.submit(row)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DEADLINE):
-                await asyncio.shield(entry.committed)
-        if not entry.committed.done() and not entry.taken:
-            entry.committed.set_result(False)  # withdrawn: the writer passes it over
-        if await asyncio.shield(entry.committed):
-            return
+        deadline = asyncio.get_running_loop().call_later(DEADLINE, _withdraw, entry)
+        try:
+            if await asyncio.shield(entry.committed):
+                return
+        finally:
+            deadline.cancel()
         if self._best_effort:
             self._late.lose(row)
             return
@@ -119,3 +118,9 @@ class Recorder:
                 self._queue.task_done()
             if any(entry.committed.result() for entry in waiting):
                 await self._late.write()
+
+
+def _withdraw(entry: Entry) -> None:
+    """Has the writer pass it over, unless it has it already."""
+    if not entry.taken and not entry.committed.done():
+        entry.committed.set_result(False)
