@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api import examples
 from api.errors import ServiceError, Unavailable
-from api.forward.model_server import ModelServer, ModelState
+from api.forward.inspection import Inspection, ModelState
 from api.models import ForwardRequest
 from api.openapi import errors, exampled
 
@@ -58,10 +58,10 @@ async def database_problem(engine: AsyncEngine) -> str | None:
     return None
 
 
-async def model_problem(server: ModelServer) -> tuple[str | None, ModelState]:
+async def model_problem(inspection: Inspection) -> tuple[str | None, ModelState]:
     """What is wrong with the model server, and its state."""
     try:
-        state = await server.state()
+        state = await inspection.state()
     except ServiceError as error:
         return error.detail, ModelState(0, {})
     return (None if state.ready_workers else "the model has no ready worker"), state
@@ -81,7 +81,9 @@ async def ready(request: Request[Any, Any, Any]) -> Ready:
     app = request.app.state
     if app.draining.begun:
         raise Unavailable("not ready: the service is stopping")
-    database, (model, state) = await asyncio.gather(database_problem(app.engine), model_problem(app.model_server))
+    database, (model, state) = await asyncio.gather(
+        database_problem(app.engine), model_problem(app.model_server.inspection)
+    )
     if problems := [problem for problem in (database, model) if problem]:
         raise Unavailable(f"not ready: {'; '.join(problems)}")
     description = state.description

@@ -30,8 +30,9 @@ async def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     Tells neither secrets nor users.
     """
     app = request.app.state
+    inspection = app.model_server.inspection
     database, (_, model), of_torchserve = await asyncio.gather(
-        database_problem(app.engine), model_problem(app.model_server), app.model_server.metrics()
+        database_problem(app.engine), model_problem(inspection), inspection.metrics()
     )
     now = Now(database_up=not database, ready_workers=model.ready_workers, description=model.description)
     return Response(await asyncio.to_thread(exposition, now) + of_torchserve, media_type=CONTENT_TYPE_LATEST)
