@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from handlers.classifier import cpu_features
+from handlers.engine import cpu_features
 
 PACKAGES = ("torch", "torchvision", "torchserve", "litestar", "uvicorn", "pillow", "fastapi", "litserve")
 

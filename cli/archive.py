@@ -140,7 +140,7 @@ def pack(
             with doing(f"Packing {target.name}"):
                 torch.save(weights.state_dict, Path(folder, "weights.pt"))
                 Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
-                for module in ("preprocessing.py", "telemetry.py"):
+                for module in ("engine.py", "preprocessing.py", "telemetry.py"):
                     shutil.copy(HANDLERS / module, folder)
                 archive = run_archiver(Path(folder), target.stem)
             description = ArchiveDescription(target, archive.stat().st_size, sha256_of(archive), model)

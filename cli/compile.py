@@ -20,7 +20,7 @@ from torchvision.models import get_model
 
 from cli import compilers, quantize
 from cli.progress import doing
-from handlers.classifier import cpu_features
+from handlers.engine import cpu_features
 
 
 class Logits(nn.Module):

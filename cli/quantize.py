@@ -14,7 +14,8 @@ from rich.progress import track
 from torch import Tensor, fx, nn
 
 from cli.errors import CommandError
-from handlers.classifier import Classifier, cpu_features
+from handlers.classifier import Classifier
+from handlers.engine import cpu_features
 
 FEWEST_IMAGES = 32
 """With fewer, the ranges are those of chance."""

@@ -1,7 +1,8 @@
 """The TorchServe handler: a batch of image files in, a JSON answer for each out.
 
-It is copied into the archive beside `preprocessing.py`, `telemetry.py`, `model.json` and `weights.pt`: it may import
-nothing else of this project. TorchServe takes the only class of the module for the handler, so there may be no second.
+It is copied into the archive beside `engine.py`, `preprocessing.py`, `telemetry.py`, `model.json` and `weights.pt`: it
+may import nothing else of this project. TorchServe takes the only class of the module for the handler, so there may be
+no second.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import os
 import re
 import time
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.models import get_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ts.context import Context
 
-    from handlers import preprocessing, telemetry
+    from handlers import engine, preprocessing, telemetry
 else:  # in the archive this is no package
-    preprocessing, telemetry = (
-        import_module(f".{name}" if __package__ else name, __package__) for name in ("preprocessing", "telemetry")
+    engine, preprocessing, telemetry = (
+        import_module(f".{name}" if __package__ else name, __package__)
+        for name in ("engine", "preprocessing", "telemetry")
     )
 
 DETAILS = {400: "bad request", 413: "too many pixels", 422: "the image cannot be decoded"}
@@ -49,26 +47,12 @@ class Classifier:
         model_dir, gpu = Path(properties["model_dir"]), properties.get("gpu_id")
         self.name: str = context.model_name
         self.configure(json.loads((model_dir / "model.json").read_bytes()))
-        self.device = (
-            torch.device("cuda", gpu) if gpu is not None and torch.cuda.is_available() else torch.device("cpu")
-        )
-        # TorchServe runs a worker for each core: more than one thread in each, and they fight for the cores.
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        device = torch.device("cuda", gpu) if gpu is not None and torch.cuda.is_available() else torch.device("cpu")
+        self.engine = engine.Engine(model_dir, self.config, device)
+        self.precision = self.engine.precision
 
-        scaling = self.config["preprocessing"]
-        self.compiled, self.engine = self.load_compiled(model_dir / "model.pt2")
-        if self.compiled is None:
-            if self.precision == "int8":
-                self.precision = "fp32"
-            self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-            with torch.device("meta"):
-                model = get_model(self.config["arch"], weights=None, num_classes=len(self.config["labels"]))
-            weights = torch.load(model_dir / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
-            model.load_state_dict(weights, assign=True)
-            self.model = model.eval().to(self.device, self.dtype, memory_format=torch.channels_last)
-            self.mean, self.std = (torch.tensor(scaling[k], device=self.device).view(3, 1, 1) for k in ("mean", "std"))
-
-        self.classify(torch.zeros(1, scaling["crop"], scaling["crop"], 3, dtype=torch.uint8))
+        crop = self.config["preprocessing"]["crop"]
+        self.engine.classify(torch.zeros(1, crop, crop, 3, dtype=torch.uint8))
         about = ", ".join(f"{key} {value}" for key, value in self.describe().items())
         logging.info("ready in %.1f s: %s", time.perf_counter() - started, about)
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker logs several lines for every request
@@ -79,25 +63,6 @@ class Classifier:
         self.precision = config["precision"]
         self.max_pixels = int(os.environ.get("MAX_IMAGE_PIXELS", "50000000"))
         Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before ours, and with a warning first
-
-    def load_compiled(self, package: Path) -> tuple[Callable[[list[Tensor]], list[Tensor]] | None, str]:
-        """The archive's compiled model, if this machine can run it, and what is run in words."""
-        wanted = self.config.get("compiled")
-        if wanted is None:
-            return None, "eager"
-        if self.device.type != "cpu":
-            return None, "eager: the archive is compiled for a CPU"
-        if wanted["torch"] != torch.__version__:
-            return None, f"eager: compiled for torch {wanted['torch']}"
-        # Machine code that the CPU does not know would kill the worker, not raise.
-        if missing := set(wanted["cpu"]) - cpu_features():
-            return None, f"eager: compiled for a CPU with {', '.join(sorted(missing))}"
-        try:
-            # torch._inductor.aoti_load_package wraps this and imports the whole compiler first.
-            loader = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
-        except (AttributeError, RuntimeError, TypeError) as error:
-            return None, f"eager: {str(error).splitlines()[0]}"
-        return loader.run, "compiled"
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
         """JSON for each row of the batch, in order. A row that is refused does not touch its neighbours.
@@ -131,7 +96,7 @@ class Classifier:
         if images:
             telemetry.working_on(*(headers[i] for i, _, _ in accepted))
             started = time.perf_counter_ns()
-            classified = self.classify(torch.stack(images))
+            classified = self.engine.classify(torch.stack(images))
             inference = telemetry.Stage("inference", started, time.perf_counter_ns())  # the whole batch's
             for (i, top_k, decoding), probabilities in zip(accepted, classified, strict=True):
                 stages = [decoding, inference]
@@ -148,11 +113,11 @@ class Classifier:
             **{key: self.config[key] for key in ("arch", "weights", "weights_sha256")},
             "precision": self.precision,
             "classes": len(self.config["labels"]),
-            "device": str(self.device),
-            "engine": self.engine,
+            "device": str(self.engine.device),
+            "engine": self.engine.name,
             "warning": self.config["warning"],
         }
-        if self.compiled is not None and (loss := self.config["compiled"].get("loss")):
+        if self.engine.compiled is not None and (loss := self.config["compiled"].get("loss")):
             described["loss"] = loss
         return described
 
@@ -160,15 +125,6 @@ class Classifier:
         """The centre of an image file as uint8 [crop, crop, 3], or the HTTP status that refuses it."""
         exact = self.precision == "fp32"  # which promises torchvision's own result
         return preprocessing.decode(body, self.config["preprocessing"], self.max_pixels, exact=exact)
-
-    @torch.inference_mode()
-    def classify(self, pixels: Tensor) -> Tensor:
-        """Probabilities, float32 [batch, classes] on the CPU, of uint8 pixels [batch, crop, crop, 3]."""
-        if self.compiled is not None:  # for a batch of one
-            return torch.cat([self.compiled([image.unsqueeze(0)])[0] for image in pixels])
-        scaled = pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
-        logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
-        return logits.float().softmax(1).cpu()
 
     def answer(self, probabilities: Tensor, top_k: int) -> dict[str, Any]:
         """The `top_k` most probable classes of one image, as the API answers them."""
@@ -183,15 +139,6 @@ class Classifier:
         if self.config["warning"]:
             result["warning"] = self.config["warning"]
         return result
-
-
-def cpu_features() -> set[str]:
-    """What of this CPU's instruction sets compiled code may use; empty where the kernel does not tell."""
-    with suppress(OSError):
-        flags = re.search(r"^(?:flags|Features)\s*:(.*)", Path("/proc/cpuinfo").read_text("ascii", "replace"), re.M)
-        if flags:
-            return {flag for flag in flags[1].split() if re.match("avx|amx|fma|f16c|bmi|sse4|asimd|bf16|sve", flag)}
-    return set()
 
 
 def asked_top_k(row: dict[str, Any], headers: dict[str, Any]) -> object:

@@ -10,7 +10,8 @@ import torch
 from cli import compile as compiler
 from cli.archive import model_json
 from cli.weights import Weights, untrained
-from handlers.classifier import Classifier, cpu_features
+from handlers.classifier import Classifier
+from handlers.engine import cpu_features
 from tests import images
 from tests.handlers.test_classifier import Context, classify
 
@@ -50,7 +51,7 @@ def altered(folder: Path, target: Path, **compiled: object) -> Path:
 
 def test_it_answers_as_the_weights_do(folder, tmp_path):
     compiled, eager = loaded(folder), loaded(altered(folder, tmp_path, torch="0.1"))
-    assert (compiled.engine, eager.engine) == ("compiled", "eager: compiled for torch 0.1")
+    assert (compiled.engine.name, eager.engine.name) == ("compiled", "eager: compiled for torch 0.1")
     for name in ("jpeg", "png_rgba", "gif", "webp", "jpeg_exif_6"):
         (status, one), (_, other) = (
             classify(c, images.valid()[name], **{"X-Top-K": "1000"}) for c in (compiled, eager)
@@ -64,12 +65,14 @@ def test_it_answers_as_the_weights_do(folder, tmp_path):
 def test_a_batch_is_answered_image_by_image(folder):
     handler = loaded(folder)
     pixels = torch.stack([handler.decode(images.valid()[name]) for name in ("jpeg", "png", "gif")])
-    assert torch.equal(handler.classify(pixels), torch.cat([handler.classify(image[None]) for image in pixels]))
+    assert torch.equal(
+        handler.engine.classify(pixels), torch.cat([handler.engine.classify(image[None]) for image in pixels])
+    )
 
 
 def test_a_cpu_that_lacks_something_runs_the_weights(folder, tmp_path):
     handler = loaded(altered(folder, tmp_path, cpu=[*cpu_features(), "avx9000"]))
-    assert handler.engine == "eager: compiled for a CPU with avx9000"
+    assert handler.engine.name == "eager: compiled for a CPU with avx9000"
     assert classify(handler, images.valid()["jpeg"])[0] == 200
 
 
@@ -77,6 +80,6 @@ def test_a_package_that_cannot_be_loaded_is_passed_over(folder, tmp_path):
     broken = altered(folder, tmp_path)
     (broken / "model.pt2").write_bytes(b"not a package")
     handler = loaded(broken)
-    assert handler.engine.startswith("eager: ")
-    assert handler.describe()["engine"] == handler.engine
+    assert handler.engine.name.startswith("eager: ")
+    assert handler.describe()["engine"] == handler.engine.name
     assert classify(handler, images.valid()["jpeg"])[0] == 200

@@ -40,13 +40,13 @@ def worker(weights: Weights, precision: archive.Precision, folder: Path, calibra
     (folder / "model.json").write_text(json.dumps(model), "utf-8")
     handler = Classifier()
     handler.initialize(Context(folder))
-    assert handler.engine == ("eager" if precision == "fp32" else "compiled")
+    assert handler.engine.name == ("eager" if precision == "fp32" else "compiled")
     return handler
 
 
 def probabilities(handler: Classifier, folder: Path) -> Tensor:
     """float32 [images, classes], in the order of their names."""
-    return torch.cat([handler.classify(handler.decode(f.read_bytes())[None]) for f in sorted(folder.iterdir())])
+    return torch.cat([handler.engine.classify(handler.decode(f.read_bytes())[None]) for f in sorted(folder.iterdir())])
 
 
 def compared(exact: Tensor, rounded: Tensor) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def test_int8_is_close_to_fp32_and_says_how_close(tmp_path: Path) -> None:
     elsewhere = Classifier()
     elsewhere.initialize(Context(tmp_path / "int8"))
     assert elsewhere.describe()["precision"] == "fp32"
-    assert elsewhere.engine == "eager: compiled for a CPU with avx9000"
+    assert elsewhere.engine.name == "eager: compiled for a CPU with avx9000"
     assert "loss" not in elsewhere.describe()
 
 

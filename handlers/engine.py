@@ -1,0 +1,83 @@
+"""The model as a worker runs it: the archive's machine code where this machine can run that, else its weights.
+
+Goes into the archive beside `classifier.py`, and like it may import nothing of this project.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torchvision.models import get_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Engine:
+    """The model on `device`, from an archive unpacked in `folder` with this `config` (model.json)."""
+
+    precision: str
+    """What it computes in, which for int8 without its machine code is fp32."""
+    name: str
+    """What runs, in words."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.precision = config["precision"]
+        # TorchServe runs a worker for each core: more than one thread in each, and they fight for the cores.
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        self.compiled, self.name = self.load_compiled(folder / "model.pt2")
+        if self.compiled is None:
+            if self.precision == "int8":
+                self.precision = "fp32"
+            self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            with torch.device("meta"):
+                model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
+            weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
+            model.load_state_dict(weights, assign=True)
+            self.model = model.eval().to(device, self.dtype, memory_format=torch.channels_last)
+            scaling = config["preprocessing"]
+            self.mean, self.std = (torch.tensor(scaling[k], device=device).view(3, 1, 1) for k in ("mean", "std"))
+
+    def load_compiled(self, package: Path) -> tuple[Callable[[list[Tensor]], list[Tensor]] | None, str]:
+        """The archive's compiled model, if this machine can run it, and what is run in words."""
+        wanted = self.config.get("compiled")
+        if wanted is None:
+            return None, "eager"
+        if self.device.type != "cpu":
+            return None, "eager: the archive is compiled for a CPU"
+        if wanted["torch"] != torch.__version__:
+            return None, f"eager: compiled for torch {wanted['torch']}"
+        # Machine code that the CPU does not know would kill the worker, not raise.
+        if missing := set(wanted["cpu"]) - cpu_features():
+            return None, f"eager: compiled for a CPU with {', '.join(sorted(missing))}"
+        try:
+            # torch._inductor.aoti_load_package wraps this and imports the whole compiler first.
+            loader = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1)
+        except (AttributeError, RuntimeError, TypeError) as error:
+            return None, f"eager: {str(error).splitlines()[0]}"
+        return loader.run, "compiled"
+
+    @torch.inference_mode()
+    def classify(self, pixels: Tensor) -> Tensor:
+        """Probabilities, float32 [batch, classes] on the CPU, of uint8 pixels [batch, crop, crop, 3]."""
+        if self.compiled is not None:  # for a batch of one
+            return torch.cat([self.compiled([image.unsqueeze(0)])[0] for image in pixels])
+        scaled = pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+        logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
+        return logits.float().softmax(1).cpu()
+
+
+def cpu_features() -> set[str]:
+    """What of this CPU's instruction sets compiled code may use; empty where the kernel does not tell."""
+    with suppress(OSError):
+        flags = re.search(r"^(?:flags|Features)\s*:(.*)", Path("/proc/cpuinfo").read_text("ascii", "replace"), re.M)
+        if flags:
+            return {flag for flag in flags[1].split() if re.match("avx|amx|fma|f16c|bmi|sse4|asimd|bf16|sve", flag)}
+    return set()
