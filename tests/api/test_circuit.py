@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from statistics import median
 
 import httpx
 import pytest
@@ -67,15 +66,13 @@ async def test_calls_are_refused_in_milliseconds_until_it_is_back(settings, rows
         for _ in range(calls):
             assert (await client.post("/forward", **FORM)).status_code == code
         assert server.predictions == calls * attempts
-        took = []
+        started = time.perf_counter()
         for _ in range(20):
-            started = time.perf_counter()
             refused = await client.post("/forward", **FORM)
-            took.append(time.perf_counter() - started)
             assert refused.status_code == 503
             assert refused.json() == {"detail": "the model server is down, try again later"}
             assert int(refused.headers["Retry-After"]) >= 1
-        assert median(took) < 0.05  # the mean is that of the disk, which may stand still for a second
+        assert (time.perf_counter() - started) / 20 < 0.05
         assert server.predictions == calls * attempts, "nobody is sent there while it is down"
         assert (await client.post("/forward", json=1)).status_code == 200
         server.answers = server.predicts
