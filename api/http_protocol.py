@@ -6,6 +6,7 @@ gets to answer, and to record, what has reached it.
 """
 
 import asyncio
+import logging
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -17,9 +18,24 @@ from api.joined_writes import JoinedWrites
 
 MAX_HEAD_BYTES = 32 * 1024
 """Request line and headers."""
+MAX_WAITING_BYTES = 256 * 1024
+"""Of a body, before no more is read from the connection: one photograph of the usual size comes at once."""
 HEAD_SECONDS = 10.0
 """For the head of a request to come, from the connection's beginning or the head's, and for the rest of a body that was
 answered before its end."""
+
+
+class AccessLog:
+    """uvicorn's, less the search for the line of code that calls it: that took longer than all the rest."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("uvicorn.access")
+
+    def info(self, message: str, *arguments: Any) -> None:
+        """A line."""
+        if self._logger.isEnabledFor(logging.INFO):
+            here = logging.LogRecord(self._logger.name, logging.INFO, __file__, 0, message, arguments, None)
+            self._logger.handle(here)
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -28,6 +44,7 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.app = _raising(self.app)
+        self.access_logger = AccessLog()  # type: ignore[assignment]  # all that uvicorn asks of it
         self._in_head, self._in_body = True, False
         self._head_bytes = 0
         self._pending = 0  # bytes of which the parser has made nothing yet
@@ -78,6 +95,15 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._head_came()
         self._in_body = True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body: kept as it came where it is the only one that waits to be read. uvicorn copies it twice."""
+        if (self.parser.should_upgrade() and self._should_upgrade()) or self.cycle.response_complete:
+            return
+        self.cycle.body = self.cycle.body + body if self.cycle.body else body  # type: ignore[assignment]
+        if len(self.cycle.body) > MAX_WAITING_BYTES:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""

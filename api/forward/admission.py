@@ -34,6 +34,11 @@ class Admission:
         """Whether all places are taken."""
         return len(self._work) >= self._limit
 
+    @property
+    def work_ahead(self) -> float:
+        """Seconds until the calls that are in have been answered, at the rate of the last ones."""
+        return len(self._work) * (self._interval or 0)
+
     def check(self) -> None:
         """Raises Unavailable if all places are taken."""
         if self.full:
@@ -78,9 +83,7 @@ class Admission:
         self._interval = before + WEIGHT * (interval - before)
 
     def _retry_after(self) -> int:
-        """Seconds until the calls that are in have been answered, at the rate of the last ones."""
-        seconds = len(self._work) * (self._interval or 0)
-        return max(SHORTEST, min(LONGEST, math.ceil(seconds)))
+        return max(SHORTEST, min(LONGEST, math.ceil(self.work_ahead)))
 
 
 class Memory:

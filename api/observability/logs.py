@@ -28,15 +28,16 @@ JSON = {
 
 
 class InThread(logging.Handler):
-    """Formats lines where they arise; a thread writes them to stderr, so that no call waits for whoever reads it.
+    """Takes lines where they arise; a thread formats and writes them to stderr, so that no call waits for whoever reads
+    it.
 
-    It writes what has come in `MOMENT` at once: in an overload, a turn of the thread for each line costs more than the
-    line.
+    It does so with what has come in `MOMENT` at once: in an overload, a turn of the thread for each line costs more
+    than the line.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
         self._stream = sys.stderr
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
@@ -44,10 +45,7 @@ class InThread(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Puts the line on its way."""
-        try:
-            self._lines.put(self.format(record))
-        except Exception:
-            self.handleError(record)
+        self._lines.put(record)
 
     def _write(self) -> None:
         ended = False
@@ -59,8 +57,14 @@ class InThread(logging.Handler):
                 lines.append(self._lines.get())
             ended = lines[-1] is None
             with suppress(OSError, ValueError):  # nobody reads it any more
-                self._stream.write("".join(f"{line}\n" for line in lines if line is not None))
+                self._stream.write("".join(f"{self._text(line)}\n" for line in lines if line is not None))
                 self._stream.flush()
+
+    def _text(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # arguments that do not fit the message
+            return f"{record.levelname} - {record.name} - {record.msg!r} cannot be formatted: {error!r}"
 
     def _end(self) -> None:
         self._lines.put(None)
@@ -79,7 +83,7 @@ def request_id_filter(absent: str | None) -> Any:
 
 
 def logging_config(level: str, log_format: str) -> LoggingConfig:
-    """For this process, uvicorn's lines included. They are formatted where they arise, and written in a thread."""
+    """For this process, uvicorn's lines included. They are formatted and written in a thread."""
     as_json = log_format == "json"
     through_queue: dict[str, Any] = {"handlers": ["queue_listener"], "level": "INFO", "propagate": False}
     return LoggingConfig(

@@ -94,7 +94,7 @@ async def _commit(scope: Scope, call: Call, status: int) -> None:
     row, started = call.row(status, request_id(scope)), time.perf_counter()
     try:
         with span("record"):
-            await _recorder(scope).record(row)
+            await _recorder(scope).record(row, call.patience)
     finally:
         call.timing.record = time.perf_counter() - started
         metrics.RECORD.observe(call.timing.record)

@@ -24,8 +24,9 @@ from api.record.store import GROUP, Entry, Store
 
 REFUSALS = {429, 503}
 COMPANY = 0.02
-"""Seconds that the row of a refused call waits for others, and those of images with it: in an overload every commit
-takes from the model's time, and an image's answer has waited for longer."""
+"""Seconds that the row of a refused call waits for others: every commit takes from the model's time."""
+LEAST, MOST = 0.005, 0.05
+"""Seconds that the row of a patient call waits for others. Below the first it would hardly meet any."""
 DEADLINE = 5.0
 """Seconds that a row may wait before the writer takes it."""
 PAUSE = 1.0
@@ -45,15 +46,16 @@ class Recorder:
         self._best_effort = best_effort
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
         self._waiting: list[Entry] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._late = LateRows(self._store)
 
-    async def record(self, row: dict[str, Any]) -> None:
+    async def record(self, row: dict[str, Any], patience: float = 0.0) -> None:
         """Returns once the row is committed.
 
         Raises:
             NotRecorded: it is not and will not be, save as a 503. With `best_effort` the loss is logged instead.
         """
-        entry = self.submit(row)
+        entry = self.submit(row, patience)
         deadline = asyncio.get_running_loop().call_later(DEADLINE, _withdraw, entry)
         try:
             if await asyncio.shield(entry.committed):
@@ -66,19 +68,27 @@ class Recorder:
         self._late.keep(row)
         raise NotRecorded
 
-    def submit(self, row: dict[str, Any]) -> Entry:
-        """Queues a row. A refusal's waits for company, and an image's with it; any other takes along what waits."""
+    def submit(self, row: dict[str, Any], patience: float = 0.0) -> Entry:
+        """Queues a row. A refusal's waits for company, and a patient call's for half of its patience; any other takes
+        along what waits."""
         loop = asyncio.get_running_loop()
         entry = Entry(row, loop.create_future())
-        refused = row["status_code"] in REFUSALS
-        if refused and not self._waiting:
-            loop.call_later(COMPANY, self._hurry)
         self._waiting.append(entry)
-        if not refused and (len(self._waiting) == 1 or row["request_type"] != "image"):
+        wait = COMPANY if row["status_code"] in REFUSALS else min(patience / 2, MOST)
+        if wait < LEAST:
             self._hurry()
+        elif self._timer is None or loop.time() + wait < self._timer.when():
+            self._stop_timer()
+            self._timer = loop.call_later(wait, self._hurry)
         return entry
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _hurry(self) -> None:
+        self._stop_timer()
         for entry in self._waiting:
             self._queue.put_nowait(entry)
         self._waiting.clear()

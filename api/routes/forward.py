@@ -109,7 +109,10 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
         return b'{"message":"JSON data processed","received_data":%b}' % given.text
     call.request_type = "image"
     work = admission.start(lambda: _classify(request, call, given.content, top_k))
-    return await _unless_the_client_leaves(request, work, held)
+    result = await _unless_the_client_leaves(request, work, held)
+    # Its own time stands for those of the images that the workers are at: beyond them, they have others to go on with.
+    call.patience = admission.work_ahead - (call.timing.model or 0.0)
+    return result
 
 
 @post(

@@ -10,6 +10,7 @@ import pytest
 from api.app import create_app
 from api.errors import Unavailable
 from api.forward.admission import Memory
+from api.observability.metrics import REGISTRY
 from tests.api.conftest import PREDICTION, served
 from tests.images import encode, picture
 
@@ -171,3 +172,18 @@ async def test_an_image_that_cannot_be_served_is_refused_before_it_has_come(sett
         writer.close()
         assert (await first).status_code == 200
     assert sorted((row["status_code"], row["request_type"]) for row in rows()) == [(200, "image"), (503, "image")]
+
+
+async def test_images_share_commits_while_the_model_has_others(settings, rows):
+    def commits():
+        return REGISTRY.get_sample_value("ml_service_record_group_rows_count")
+
+    async with client_of(settings, Engine(0.01)) as client:
+        before = commits()
+        for _ in range(5):
+            assert (await client.post("/forward", **FORM)).status_code == 200
+        assert commits() == before + 5  # nobody to wait for
+        answers = await asyncio.gather(*(client.post("/forward", **FORM) for _ in range(30)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert commits() < before + 5 + 20
+    assert len(rows()) == 35

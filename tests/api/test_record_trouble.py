@@ -140,10 +140,11 @@ async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
     assert (found["row-321"]["image_width"], found["row-321"]["status_code"]) == (None, 200)
 
 
-async def test_refusals_wait_for_company(recorder: Recorder, rows, monkeypatch):
+async def test_refusals_and_patient_calls_wait_for_company(recorder: Recorder, rows, monkeypatch):
     monkeypatch.setattr("api.record.recorder.COMPANY", 60)
+    monkeypatch.setattr("api.record.recorder.MOST", 60)
     refused = [recorder.submit(Call().row(code, f"refused-{code}")) for code in (503, 429)]
-    image = recorder.submit(Call("image").row(200, "image"))
+    image = recorder.submit(Call("image").row(200, "image"), patience=120)
     await asyncio.sleep(0.05)
     assert not any(entry.committed.done() for entry in (*refused, image))
     groups = REGISTRY.get_sample_value("ml_service_record_group_rows_count")
@@ -153,14 +154,23 @@ async def test_refusals_wait_for_company(recorder: Recorder, rows, monkeypatch):
     assert {row["request_id"] for row in rows()} == {"refused-503", "refused-429", "image", "answered"}
 
 
-async def test_an_image_waits_for_nobody_but_refusals(recorder: Recorder, monkeypatch):
+async def test_a_call_without_patience_waits_for_nobody(recorder: Recorder, monkeypatch):
     monkeypatch.setattr("api.record.recorder.COMPANY", 60)
+    monkeypatch.setattr("api.record.recorder.MOST", 60)
     for name in ("first", "second"):
         await asyncio.wait_for(recorder.record(Call("image").row(200, name)), 2)
 
 
-async def test_a_refusal_is_written_soon_without_company(recorder: Recorder):
+async def test_who_waits_for_company_is_written_soon_without(recorder: Recorder):
     await asyncio.wait_for(recorder.record(Call().row(503, "alone")), 2)
+    await asyncio.wait_for(recorder.record(Call("image").row(200, "patient"), patience=1000), 2)
+
+
+async def test_the_most_impatient_says_when(recorder: Recorder, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.MOST", 60)
+    patient = recorder.submit(Call("image").row(200, "patient"), patience=120)
+    await asyncio.wait_for(recorder.record(Call().row(503, "refused")), 2)
+    assert patient.committed.result()
 
 
 async def test_refusals_that_wait_at_the_end_are_written(settings, rows, monkeypatch):
