@@ -47,7 +47,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.access_logger = AccessLog()  # type: ignore[assignment]  # all that uvicorn asks of it
         self._in_head, self._in_body = True, False
         self._head_bytes = 0
-        self._pending = 0  # bytes of which the parser has made nothing yet
+        self._pending = 0  # bytes that have come since the head began
         self._broken = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,18 +80,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_came()  # stops the clock, which begins anew only if the rest of the head does not come with it
         self._in_head = True
 
-    def on_url(self, url: bytes) -> None:
-        """Counts; a part of it."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Counts."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """Hands the request to the application."""
+        """Hands the request to the application, unless its head came at once and is too large all the same."""
+        self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError  # the parser turns it into its own error
         super().on_headers_complete()
         self._head_came()
         self._in_body = True
@@ -131,12 +124,6 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle.scope["state"]["malformed"] = True
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
-
-    def _count(self, size: int) -> None:
-        self._pending = 0
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise ValueError  # the parser turns it into its own error
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answers a request that the application has not seen, and closes."""

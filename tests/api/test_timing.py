@@ -33,9 +33,9 @@ async def test_each_stage_has_its_own_time(settings, monkeypatch):
 
     record = Recorder.record
 
-    async def slow_record(self, row):
+    async def slow_record(self, *row):
         await asyncio.sleep(0.07)
-        await record(self, row)
+        await record(self, *row)
 
     monkeypatch.setattr(Recorder, "record", slow_record)
     async with (
