@@ -15,7 +15,7 @@ from litestar.config.cors import CORSConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import database_config, prepare
-from api.deadline import BodyDeadline
+from api.deadline import timely
 from api.docs import openapi_config, redoc
 from api.draining import Draining, close_connections
 from api.errors import render
@@ -74,16 +74,12 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         finally:
             await engine.dispose()
 
-    recorded_forward = Router(
-        "/",
-        route_handlers=[forward],
-        middleware=[RecordMiddleware(drain_bytes=4 * settings.max_body_bytes), Shedding(settings)],
-    )
+    record = RecordMiddleware(drain_bytes=4 * settings.max_body_bytes)
     app = Litestar(
         route_handlers=[
             register,
             token,
-            recorded_forward,
+            Router("/", route_handlers=[forward], middleware=[record]),
             read_history,
             read_row,
             export_history,
@@ -100,7 +96,6 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         ],
         plugins=[SQLAlchemyPlugin(config=database)],
         lifespan=[lifespan],
-        middleware=[BodyDeadline(settings.body_timeout)],
         before_send=[add_request_id, add_security_headers, close_connections],
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
@@ -109,7 +104,8 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         logging_config=logging_config(settings.log_level, settings.log_format),
     )
     app.state.settings = settings
-    app.asgi_handler = measured(traced(app.asgi_handler))
+    shedding = Shedding(app.asgi_handler, settings, record)
+    app.asgi_handler = measured(traced(timely(shedding, settings.body_timeout)))
     return app
 
 

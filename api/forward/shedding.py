@@ -4,41 +4,58 @@ an overload, what a refusal costs is lost to the model.
 What is not refused here goes on to the route as it came, and the route checks again.
 """
 
+import asyncio
 from typing import Any
 
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import ServiceError, send_error
-from api.forward.body import begins_image, parsed_type
+from api.forward.body import FORM, begins_image, parsed_type
 from api.record.call import Call
+from api.record.middleware import RecordMiddleware
 from api.settings import Settings
 
+PATH = "/forward"
 LONGEST = 8 * 1024
 """Bytes in which the first part of a form says its name."""
+SHORT, LONG = 0.02, 0.035
+"""Seconds that a bundle waits for calls: the latter where the last one had `MANY`."""
+MANY = 3
 
 
-class Shedding(ASGIMiddleware):
-    """Stands between the record and the route. Calls with a token pass, since their rows name its user; all pass where
-    a token is needed or a rate counts first."""
+class Shedding:
+    """Stands around the framework, and records what it refuses.
 
-    scopes = (ScopeType.HTTP,)
+    Calls with a token pass, since their rows name its user; all pass where a token is needed, a rate counts first, or
+    browsers have to be told whose answers they may read.
+    """
 
-    def __init__(self, settings: Settings) -> None:
-        self._stands = settings.forward_auth == "optional" and settings.forward_rate is None
+    def __init__(self, app: ASGIApp, settings: Settings, record: RecordMiddleware) -> None:
+        self._app, self._record = app, record
+        self._stands = settings.forward_auth == "optional" and not settings.forward_rate and not settings.cors_origins
+        self._bundle = Bundle()
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Refuses an image as the route would, or runs the route."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuses an image as the route would, or runs the framework."""
         state = scope["app"].state
-        headers = dict(scope["headers"])
-        closed = state.admission.full or state.model_server.circuit.open
-        if not (self._stands and closed and scope.get("method") == "POST") or b"authorization" in headers:
-            await next_app(scope, receive, send)
-            return
+        closed = self._stands and (state.admission.full or state.model_server.circuit.open)
+        if closed and scope["path"] == PATH and scope.get("method") == "POST":
+            headers = dict(scope["headers"])
+            kind = parsed_type(headers.get(b"content-type", b"").decode("latin-1"))
+            if b"authorization" not in headers and (kind[0] == FORM or kind[0].startswith("image/")):
+                scope["path_template"] = PATH
+
+                async def judged(scope: Scope, receive: Receive, send: Send) -> None:
+                    await self._judge(kind, scope, receive, send)
+
+                await self._record.handle(scope, receive, send, judged)
+                return
+        await self._app(scope, receive, send)
+
+    async def _judge(self, kind: tuple[str, dict[str, str]], scope: Scope, receive: Receive, send: Send) -> None:
         call: Call = scope["state"]["call"]
-        kind = parsed_type(headers.get(b"content-type", b"").decode("latin-1"))
         beginning, read = b"", list[Any]()
+        await self._bundle.join()
         try:
             more = True
             while (image := begins_image(*kind, beginning)) is None and more and len(beginning) < LONGEST:
@@ -47,17 +64,41 @@ class Shedding(ASGIMiddleware):
                 more = read[-1].get("more_body", False)
             if image:
                 call.request_type = "image"
-                refuse_images(state)
+                refuse_images(scope["app"].state)
         except ServiceError as error:
             read, beginning = [], b""  # not kept for as long as the row takes
-            call.error_message = error.detail
+            call.error_message, call.patience = error.detail, 0.0
             await send_error(send, error)
             return
 
         async def replayed_receive() -> Any:
             return read.pop(0) if read else await receive()
 
-        await next_app(scope, replayed_receive, send)
+        await self._app(scope, replayed_receive, send)
+
+
+class Bundle:
+    """Calls that go on together. Beside a busy model everything begins with cold caches: one after the other, a few
+    calls cost almost what one does."""
+
+    def __init__(self) -> None:
+        self._gone: asyncio.Future[None] | None = None
+        self._size = 0
+
+    async def join(self) -> None:
+        """Returns when the bundle goes, soon after its first call came."""
+        if self._gone is None:
+            loop = asyncio.get_running_loop()
+            self._gone = loop.create_future()
+            loop.call_later(LONG if self._size >= MANY else SHORT, self._go)
+            self._size = 0
+        self._size += 1
+        await asyncio.shield(self._gone)  # one call may be cancelled without the others
+
+    def _go(self) -> None:
+        if self._gone is not None:
+            self._gone.set_result(None)
+            self._gone = None
 
 
 def refuse_images(state: Any) -> None:

@@ -19,8 +19,8 @@ class Call:
     error_message: str | None = None
     received: int = 0
     body_complete: bool = False
-    patience: float = 0.0
-    """Seconds that its answer may be held back at nobody's cost."""
+    patience: float | None = None
+    """Seconds that its answer may be held back at nobody's cost; None: as its code says."""
     timing: Timing = field(default_factory=Timing)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started: float = field(default_factory=time.perf_counter)

@@ -29,8 +29,8 @@ class RecordMiddleware(ASGIMiddleware):
         self._drain_bytes = drain_bytes
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Runs the route; an answer whose row cannot be written becomes a 503."""
-        if scope.get("method") != "POST":
+        """Runs the route; an answer whose row cannot be written becomes a 503. Within itself it does nothing."""
+        if scope.get("method") != "POST" or "call" in scope["state"]:
             await next_app(scope, receive, send)
             return
         call = Call()

@@ -49,7 +49,7 @@ class Recorder:
         self._timer: asyncio.TimerHandle | None = None
         self._late = LateRows(self._store)
 
-    async def record(self, row: dict[str, Any], patience: float = 0.0) -> None:
+    async def record(self, row: dict[str, Any], patience: float | None = None) -> None:
         """Returns once the row is committed.
 
         Raises:
@@ -68,13 +68,15 @@ class Recorder:
         self._late.keep(row)
         raise NotRecorded
 
-    def submit(self, row: dict[str, Any], patience: float = 0.0) -> Entry:
-        """Queues a row. A refusal's waits for company, and a patient call's for half of its patience; any other takes
-        along what waits."""
+    def submit(self, row: dict[str, Any], patience: float | None = None) -> Entry:
+        """Queues a row. A patient call's waits for company for half of its patience, a refusal's for a while unless it
+        says otherwise; any other takes along what waits."""
         loop = asyncio.get_running_loop()
         entry = Entry(row, loop.create_future())
         self._waiting.append(entry)
-        wait = COMPANY if row["status_code"] in REFUSALS else min(patience / 2, MOST)
+        if patience is None:
+            patience = 2 * COMPANY if row["status_code"] in REFUSALS else 0.0
+        wait = min(patience / 2, MOST)
         if wait < LEAST:
             self._hurry()
         elif self._timer is None or loop.time() + wait < self._timer.when():

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from api.observability.metrics import REGISTRY
 from api.throttling.rate import Rate
 from tests.api.conftest import sign_up
 from tests.api.test_admission import FORM, IMAGE, Engine, client_of
@@ -118,3 +119,23 @@ async def test_the_name_of_the_first_part_may_come_in_pieces(settings, rows):
             "received_data"
         ] == 4
         assert (await client.post("/forward", content=preamble(), headers=MULTIPART)).status_code == 503
+
+
+async def test_a_browser_elsewhere_may_read_the_refusal(settings, rows):
+    async with full(settings, rows, cors_origins=["https://elsewhere.example"]) as (client, _, _):
+        refused = await client.post("/forward", **FORM, headers={"Origin": "https://elsewhere.example"})
+        assert refused.status_code == 503
+        assert refused.headers["Access-Control-Allow-Origin"] == "https://elsewhere.example"
+
+
+async def test_refused_together_they_are_one_commit_and_a_row_each(settings, rows):
+    def commits():
+        return REGISTRY.get_sample_value("ml_service_record_group_rows_count")
+
+    async with full(settings, rows) as (client, _, found):
+        await client.post("/forward", **FORM)
+        before = commits()
+        refused = await asyncio.gather(*(client.post(path, **FORM) for path in ["/forward"] * 8 + ["/forward/"] * 2))
+        assert commits() - before <= 5
+    assert [answer.status_code for answer in refused] == [503] * 10
+    assert [row["status_code"] for row in found] == [503] * 11
