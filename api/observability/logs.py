@@ -5,7 +5,6 @@ import logging
 import queue
 import sys
 import threading
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +38,7 @@ class InThread(logging.Handler):
         super().__init__()
         self._lines: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
         self._stream = sys.stderr
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
         atexit.register(self._end)
@@ -52,7 +52,7 @@ class InThread(logging.Handler):
         while not ended:
             lines = [self._lines.get()]
             if lines[0] is not None:
-                time.sleep(MOMENT)
+                self._ending.wait(MOMENT)
             while not self._lines.empty():
                 lines.append(self._lines.get())
             ended = lines[-1] is None
@@ -67,6 +67,7 @@ class InThread(logging.Handler):
             return f"{record.levelname} - {record.name} - {record.msg!r} cannot be formatted: {error!r}"
 
     def _end(self) -> None:
+        self._ending.set()
         self._lines.put(None)
         self._thread.join()
 
