@@ -4,7 +4,8 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_BENCH := $(VENV)/.installed-bench
 CHAOS := tests/api/test_record_trouble.py tests/e2e/test_killed_processes.py tests/e2e/test_engine_deaths.py \
-  tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/fuzz tests/e2e/test_overload.py
+  tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/handlers/test_large_jpeg.py tests/fuzz \
+  tests/e2e/test_overload.py
 
 .PHONY: help serve test scale-test chaos soak archive bench check clean
 

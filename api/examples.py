@@ -75,6 +75,7 @@ READY = {
         "classes": 1000,
         "device": "cpu",
         "engine": "compiled",
+        "large_jpegs": "compiled",
     },
     "queue": 0,
 }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 import handlers
+from cli import compilers
 from cli.download import sha256_of
 from cli.errors import ArchiveError, CommandError
 from cli.progress import doing
@@ -134,13 +135,15 @@ def pack(
                     if model["precision"] == "int8":
                         raise ArchiveError(f"the model could not be compiled to int8: {reason}") from error
                     Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
+            if compiled and model["precision"] != "fp32":  # which decodes all of every image
+                add_decoder(Path(folder))
             default = ONE if model["compiled"] else EAGER
             batch = Batch(batch_size or default.size, batch_delay or default.delay)
             Path(folder, CONFIG).write_text(server_config(batch), "utf-8")
             with doing(f"Packing {target.name}"):
                 torch.save(weights.state_dict, Path(folder, "weights.pt"))
                 Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
-                for module in ("engine.py", "preprocessing.py", "telemetry.py"):
+                for module in ("engine.py", "large_jpeg.py", "preprocessing.py", "telemetry.py"):
                     shutil.copy(HANDLERS / module, folder)
                 archive = run_archiver(Path(folder), target.stem)
             description = ArchiveDescription(target, archive.stat().st_size, sha256_of(archive), model)
@@ -148,6 +151,20 @@ def pack(
     except OSError as error:
         raise ArchiveError(f"cannot write {target}: {error.strerror or error}") from error
     return description
+
+
+def add_decoder(folder: Path) -> None:
+    """Machine code for large JPEGs into `folder`, if there is a compiler. Pillow can do without."""
+    if compilers.found() is None:
+        return
+    try:
+        with doing("Compiling the decoder of large JPEGs"):
+            compilers.library(HANDLERS / "jpeg" / "reduced.cpp", folder / "jpeg.so")
+    except (OSError, subprocess.CalledProcessError) as error:
+        lines = str(getattr(error, "stderr", None) or error).splitlines()
+        Console(stderr=True).print(
+            f"The decoder of large JPEGs could not be compiled, so Pillow decodes them: {lines[0]}"
+        )
 
 
 def server_config(batch: Batch) -> str:

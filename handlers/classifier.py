@@ -1,8 +1,8 @@
 """The TorchServe handler: a batch of image files in, a JSON answer for each out.
 
-It is copied into the archive beside `engine.py`, `preprocessing.py`, `telemetry.py`, `model.json` and `weights.pt`: it
-may import nothing else of this project. TorchServe takes the only class of the module for the handler, so there may be
-no second.
+It is copied into the archive beside `engine.py`, `preprocessing.py`, `large_jpeg.py`, `telemetry.py`, `model.json` and
+`weights.pt`: it may import nothing else of this project. TorchServe takes the only class of the module for the handler,
+so there may be no second.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from ts.context import Context
 
-    from handlers import engine, preprocessing, telemetry
+    from handlers import engine, large_jpeg, preprocessing, telemetry
 else:  # in the archive this is no package
-    engine, preprocessing, telemetry = (
+    engine, large_jpeg, preprocessing, telemetry = (
         import_module(f".{name}" if __package__ else name, __package__)
-        for name in ("engine", "preprocessing", "telemetry")
+        for name in ("engine", "large_jpeg", "preprocessing", "telemetry")
     )
 
 DETAILS = {400: "bad request", 413: "too many pixels", 422: "the image cannot be decoded"}
@@ -46,7 +46,7 @@ class Classifier:
         properties = context.system_properties
         model_dir, gpu = Path(properties["model_dir"]), properties.get("gpu_id")
         self.name: str = context.model_name
-        self.configure(json.loads((model_dir / "model.json").read_bytes()))
+        self.configure(json.loads((model_dir / "model.json").read_bytes()), model_dir)
         device = torch.device("cuda", gpu) if gpu is not None and torch.cuda.is_available() else torch.device("cpu")
         self.engine = engine.Engine(model_dir, self.config, device)
         self.precision = self.engine.precision
@@ -57,9 +57,10 @@ class Classifier:
         logging.info("ready in %.1f s: %s", time.perf_counter() - started, about)
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker logs several lines for every request
 
-    def configure(self, config: dict[str, Any]) -> None:
-        """Take over model.json: what images become before the model sees them."""
+    def configure(self, config: dict[str, Any], folder: Path | None = None) -> None:
+        """Take over model.json, and the code in the unpacked archive: what images become before the model sees them."""
         self.config = config
+        self.jpegs = large_jpeg.LargeJpegs(folder)
         self.precision = config["precision"]
         self.max_pixels = int(os.environ.get("MAX_IMAGE_PIXELS", "50000000"))
         Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before ours, and with a warning first
@@ -115,6 +116,7 @@ class Classifier:
             "classes": len(self.config["labels"]),
             "device": str(self.engine.device),
             "engine": self.engine.name,
+            "large_jpegs": "exact" if self.precision == "fp32" else self.jpegs.name,
             "warning": self.config["warning"],
         }
         if self.engine.compiled is not None and (loss := self.config["compiled"].get("loss")):
@@ -123,8 +125,8 @@ class Classifier:
 
     def decode(self, body: object) -> Tensor | int:
         """The centre of an image file as uint8 [crop, crop, 3], or the HTTP status that refuses it."""
-        exact = self.precision == "fp32"  # which promises torchvision's own result
-        return preprocessing.decode(body, self.config["preprocessing"], self.max_pixels, exact=exact)
+        jpegs = None if self.precision == "fp32" else self.jpegs  # fp32 promises torchvision's own result
+        return preprocessing.decode(body, self.config["preprocessing"], self.max_pixels, jpegs)
 
     def answer(self, probabilities: Tensor, top_k: int) -> dict[str, Any]:
         """The `top_k` most probable classes of one image, as the API answers them."""

@@ -11,22 +11,26 @@ import warnings
 from contextlib import suppress
 from fractions import Fraction
 from math import ceil, floor, gcd
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+if TYPE_CHECKING:
+    from handlers.large_jpeg import LargeJpegs
+
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 # A side that would be resized to more crops than this is resized only where it is kept.
 ELONGATED = 64
 
 
-def decode(body: object, scaling: dict[str, Any], max_pixels: int, *, exact: bool) -> Tensor | int:
+def decode(body: object, scaling: dict[str, Any], max_pixels: int, jpegs: LargeJpegs | None) -> Tensor | int:
     """The centre of an image file as uint8 [crop, crop, 3], or the HTTP status that refuses it.
 
-    `scaling` is what model.json calls `preprocessing`. `exact`: torchvision's own result, at twice the cost.
+    `scaling` is what model.json calls `preprocessing`. Without `jpegs` it is torchvision's own result, at twice the
+    cost.
     """
     if not isinstance(body, bytes | bytearray | memoryview):
         return 400  # TorchServe has already decoded bodies sent as text or JSON
@@ -36,13 +40,16 @@ def decode(body: object, scaling: dict[str, Any], max_pixels: int, *, exact: boo
             image: Image.Image = Image.open(io.BytesIO(body), formats=FORMATS)
             if image.width * image.height > max_pixels:
                 return 413
-            if not exact:
+            if jpegs and (pixels := jpegs.decode(image, body, scaling)) is not None:
+                return crop_quickly(pixels, scaling)
+            if jpegs:
                 reduce(image, scaling)
             image.load()
             with suppress(Exception):  # broken EXIF makes no broken image
                 ImageOps.exif_transpose(image, in_place=True)
             image = to_rgb(image)
-            return crop(image, scaling) if exact else crop_quickly(image, scaling)
+            quick = jpegs and not elongated(image, scaling)
+            return crop_quickly(to_tensor(image), scaling) if quick else crop(image, scaling)
         except UnidentifiedImageError:
             return 400
         except Exception as error:  # Pillow's decoders raise anything for a broken file: OSError, struct.error…
@@ -57,15 +64,19 @@ def reduce(image: Image.Image, scaling: dict[str, Any]) -> None:
         image.draft(None, (ceil(image.width * enough), ceil(image.height * enough)))
 
 
-def crop_quickly(image: Image.Image, scaling: dict[str, Any]) -> Tensor:
-    """What `crop` does, by torch's vectorized filter: off by one of 255 levels at most, in half the time."""
+def elongated(image: Image.Image, scaling: dict[str, Any]) -> bool:
+    """Whether only a part of it is resized."""
+    return bool(scaling["resize"] * max(image.size) > ELONGATED * scaling["crop"] * min(image.size))
+
+
+def crop_quickly(pixels: Tensor, scaling: dict[str, Any]) -> Tensor:
+    """What `crop` does with an image, of uint8 [height, width, 3] and by torch's vectorized filter: off by one of 255
+    levels at most, in half the time."""
     resize, size = scaling["resize"], scaling["crop"]
-    short, long = min(image.size), max(image.size)
-    if resize * long > ELONGATED * size * short:
-        return crop(image, scaling)
-    width, height = (int(resize * side / short) for side in image.size)
-    pixels = to_tensor(image).permute(2, 0, 1).unsqueeze(0)
-    resized = interpolate(pixels, (height, width), mode=scaling["interpolation"], antialias=True)
+    short = min(pixels.shape[:2])
+    height, width = (int(resize * side / short) for side in pixels.shape[:2])
+    batch = pixels.permute(2, 0, 1).unsqueeze(0)
+    resized = interpolate(batch, (height, width), mode=scaling["interpolation"], antialias=True)
     left, top = round((width - size) / 2), round((height - size) / 2)
     # Machine code takes the bytes as they lie, whatever the strides say.
     return resized[0, :, top : top + size, left : left + size].permute(1, 2, 0).contiguous()

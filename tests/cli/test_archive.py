@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from cli import archive, weights
+from cli import archive, compilers, weights
 from cli import compile as compiler
 from cli.download import sha256_of
 from cli.errors import ArchiveError, CommandError, DownloadError, LabelsError
@@ -158,3 +158,28 @@ def test_a_compiler_that_fails_leaves_an_archive_that_runs_its_weights(
         assert "model.pt2" not in file.namelist()
         assert b"batchSize: 4" in file.read("model-config.yaml")
     assert "no such header" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(compilers.found() is None, reason="compiling takes a C++ compiler")
+@pytest.mark.parametrize(("precision", "there"), [("bf16", True), ("fp32", False)])
+def test_the_decoder_of_large_jpegs_goes_with_those_that_use_it(
+    checkpoint: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, there: bool
+) -> None:
+    monkeypatch.setattr(compiler, "available", lambda: False)  # as where there is a GPU
+    options = {"weights": checkpoint, "labels": labels, "arch": "resnet18", "precision": precision}
+    for compiled, expected in ((True, there), (False, False)):
+        built = archive.build(tmp_path / "animals.mar", **options, compiled=compiled)
+        with zipfile.ZipFile(built.path) as file:
+            assert ("jpeg.so" in file.namelist()) == expected
+
+
+@pytest.mark.skipif(compilers.found() is None, reason="compiling takes a C++ compiler")
+def test_a_decoder_that_cannot_be_compiled_is_told_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compilers, "LIBRARY", ("--no-such-option",))
+    archive.add_decoder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    told = capsys.readouterr().err
+    assert "so Pillow decodes them" in told
+    assert "no-such-option" in told

@@ -7,7 +7,7 @@ import torch
 from cli import compile as compiler
 from cli.archive import pack
 from tests.e2e.conftest import started
-from tests.images import valid
+from tests.images import encode, picture, valid
 
 pytestmark = pytest.mark.skipif(not compiler.available(), reason="compiling takes a C++ compiler")
 
@@ -26,6 +26,21 @@ def test_compiled_code_serves_what_the_weights_say(untrained_weights, service, t
                 for running in (service, compiled)
             ]
             assert torch.allclose(*map(torch.tensor, ranked), atol=1e-4, rtol=0), name
+
+
+def test_large_jpegs_go_through_the_archives_own_decoder(untrained_weights, service, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "available", lambda: False)  # of the model, which has a test of its own
+    store = tmp_path / "store"
+    pack(untrained_weights, store / "resnet50.mar", "bf16", compiled=True)
+    large = encode(picture(1, 4032, 3024), "JPEG")
+    with started(tmp_path, store) as reduced:
+        reduced.wait_ready()
+        ready = httpx.get(f"{reduced.url}/health/ready", timeout=5).json()
+        assert ready["model"]["large_jpegs"] == "compiled"
+        assert answer(reduced, large)[0]["class"] == answer(service, large)[0]["class"]
+        for broken in (large[:-2], large[: len(large) // 2], large[:3000] + large[3001:]):
+            assert httpx.post(f"{reduced.url}/forward", files={"image": broken}, timeout=30).status_code in (200, 403)
+        answer(reduced, large)
 
 
 def answer(running, image):

@@ -1,0 +1,61 @@
+// Damages good JPEGs in every way a file can be damaged, and has them decoded: jpeg_fuzz CASES SEED FILE...
+// Built with the address and undefined behaviour sanitizers, which end it at the first wrong step.
+
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "../../handlers/jpeg/reduced.cpp"
+
+static uint64_t state;
+static uint32_t chance(uint32_t below) {  // xorshift64
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return static_cast<uint32_t>(state >> 20) % below;
+}
+
+int main(int count, char **arguments) {
+    const int cases = atoi(arguments[1]);
+    state = 0x9E3779B97F4A7C15u + static_cast<uint64_t>(atoi(arguments[2]));
+    std::vector<std::vector<uint8_t>> files;
+    for (int i = 3; i < count; ++i) {
+        FILE *file = fopen(arguments[i], "rb");
+        std::vector<uint8_t> content;
+        for (int byte; (byte = fgetc(file)) != EOF;) content.push_back(static_cast<uint8_t>(byte));
+        fclose(file);
+        files.push_back(content);
+    }
+    int decoded = 0;
+    for (int i = 0; i < cases; ++i) {
+        std::vector<uint8_t> file = files[chance(static_cast<uint32_t>(files.size()))];
+        const uint32_t near = chance(2) ? 700 : static_cast<uint32_t>(file.size());  // the tables as often as all the rest
+        for (uint32_t damages = chance(4); damages; --damages) {
+            const uint32_t size = static_cast<uint32_t>(file.size());
+            if (!size) break;
+            const uint32_t at = chance(size < near ? size : near);
+            switch (chance(6)) {
+                case 0: file[at] ^= static_cast<uint8_t>(1u << chance(8)); break;
+                case 1: file[at] = static_cast<uint8_t>(chance(256)); break;
+                case 2: file[at] = 0xFF; break;
+                case 3: file.resize(at); break;
+                case 4: file.insert(file.begin() + at, static_cast<uint8_t>(chance(256))); break;
+                default: file.erase(file.begin() + at);
+            }
+        }
+        // What Pillow would say of the size, which is what the file says.
+        int width = 0, height = 0;
+        for (size_t at = 0; at + 9 < file.size(); ++at)
+            if (file[at] == 0xFF && file[at + 1] == 0xC0) {
+                height = file[at + 5] << 8 | file[at + 6], width = file[at + 7] << 8 | file[at + 8];
+                break;
+            }
+        if (static_cast<int64_t>(width) * height > 4000000) continue;
+        const int eighths = 1 + static_cast<int>(chance(2));
+        const int out_width = (width * eighths + 7) / 8, out_height = (height * eighths + 7) / 8;
+        std::vector<uint8_t> rgb(static_cast<size_t>(3 * out_width * out_height));
+        const int left = static_cast<int>(chance(static_cast<uint32_t>(out_width / 2 + 1)));
+        const int top = static_cast<int>(chance(static_cast<uint32_t>(out_height / 2 + 1)));
+        file.shrink_to_fit();
+        decoded += !decode_reduced(file.data(), file.size(), width, height, eighths, left, top, rgb.data());
+    }
+    printf("%d\n", decoded);
+}
