@@ -22,7 +22,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
-from litestar.types import Send
+from litestar.types import Scope, Send
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -163,10 +163,16 @@ async def send_error(send: Send, error: ServiceError) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def render(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    """Litestar's exception handler for everything."""
+def answer_to(error: Exception, scope: Scope) -> ServiceError:
+    """The answer to an exception in a call, and a line in the log if it is unforeseen."""
     answer = as_service_error(error)
     if answer.status == HTTP_500_INTERNAL_SERVER_ERROR:
         # exc_info goes to the log and never to the client.
-        logger.error("unforeseen error in %s %s", request.method, request.url.path, exc_info=error)
+        logger.error("unforeseen error in %s %s", scope.get("method"), scope["path"], exc_info=error)
+    return answer
+
+
+def render(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    """Litestar's exception handler for everything."""
+    answer = answer_to(error, request.scope)
     return Response({"detail": answer.detail}, status_code=answer.status, headers=answer.headers)

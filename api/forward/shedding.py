@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import ServiceError, send_error
+from api.errors import answer_to, send_error
 from api.forward.body import FORM, begins_image, parsed_type
 from api.record.call import Call
 from api.record.middleware import RecordMiddleware
@@ -41,23 +41,20 @@ class Shedding:
         closed = self._stands and (state.admission.full or state.model_server.circuit.open)
         if closed and scope["path"] == PATH and scope.get("method") == "POST":
             headers = dict(scope["headers"])
-            kind = parsed_type(headers.get(b"content-type", b"").decode("latin-1"))
-            if b"authorization" not in headers and (kind[0] == FORM or kind[0].startswith("image/")):
+            kind = headers.get(b"content-type", b"").lower()
+            if b"authorization" not in headers and kind.startswith((b"image/", FORM.encode())):
                 scope["path_template"] = PATH
-
-                async def judged(scope: Scope, receive: Receive, send: Send) -> None:
-                    await self._judge(kind, scope, receive, send)
-
-                await self._record.handle(scope, receive, send, judged)
+                await self._record.handle(scope, receive, send, self._judge)
                 return
         await self._app(scope, receive, send)
 
-    async def _judge(self, kind: tuple[str, dict[str, str]], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         call: Call = scope["state"]["call"]
+        headers = dict(scope["headers"])
         beginning, read = b"", list[Any]()
         await self._bundle.join()
         try:
-            more = True
+            kind, more = parsed_type(headers.get(b"content-type", b"").decode("latin-1")), True
             while (image := begins_image(*kind, beginning)) is None and more and len(beginning) < LONGEST:
                 read.append(await receive())
                 beginning += read[-1].get("body", b"")[:LONGEST]
@@ -65,10 +62,11 @@ class Shedding:
             if image:
                 call.request_type = "image"
                 refuse_images(scope["app"].state)
-        except ServiceError as error:
+        except Exception as error:
             read, beginning = [], b""  # not kept for as long as the row takes
-            call.error_message, call.patience = error.detail, 0.0
-            await send_error(send, error)
+            answer = answer_to(error, scope)
+            call.error_message, call.patience = answer.detail, 0.0
+            await send_error(send, answer)
             return
 
         async def replayed_receive() -> Any:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from api.forward import body, shedding
 from api.observability.metrics import REGISTRY
 from api.throttling.rate import Rate
 from tests.api.conftest import sign_up
@@ -119,6 +120,24 @@ async def test_the_name_of_the_first_part_may_come_in_pieces(settings, rows):
             "received_data"
         ] == 4
         assert (await client.post("/forward", content=preamble(), headers=MULTIPART)).status_code == 503
+
+
+async def test_what_nobody_foresaw_is_a_500_with_its_row(settings, rows, monkeypatch, capfd):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    async with full(settings, rows) as (client, _, found):
+        monkeypatch.setattr(shedding, "begins_image", broken)
+        answer = await client.post("/forward", **FORM)
+        monkeypatch.setattr(shedding, "begins_image", body.begins_image)
+        monkeypatch.setattr(shedding, "parsed_type", broken)
+        other = await client.post("/forward", **FORM)
+        monkeypatch.setattr(shedding, "parsed_type", body.parsed_type)
+        assert (await client.post("/forward", **FORM)).status_code == 503
+    assert [answer.status_code, other.status_code] == [500, 500]
+    assert answer.json() == other.json() == {"detail": "internal server error"}
+    assert [(row["status_code"], row["error_message"]) for row in found[:2]] == [(500, "internal server error")] * 2
+    assert capfd.readouterr().err.count("ZeroDivisionError") >= 2
 
 
 async def test_a_browser_elsewhere_may_read_the_refusal(settings, rows):
