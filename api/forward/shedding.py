@@ -18,9 +18,8 @@ from api.settings import Settings
 PATH = "/forward"
 LONGEST = 8 * 1024
 """Bytes in which the first part of a form says its name."""
-SHORT, LONG = 0.02, 0.035
-"""Seconds that a bundle waits for calls: the latter where the last one had `MANY`."""
-MANY = 3
+WAIT = 0.035
+"""Seconds that a bundle waits for calls."""
 
 
 class Shedding:
@@ -81,16 +80,13 @@ class Bundle:
 
     def __init__(self) -> None:
         self._gone: asyncio.Future[None] | None = None
-        self._size = 0
 
     async def join(self) -> None:
         """Returns when the bundle goes, soon after its first call came."""
         if self._gone is None:
             loop = asyncio.get_running_loop()
             self._gone = loop.create_future()
-            loop.call_later(LONG if self._size >= MANY else SHORT, self._go)
-            self._size = 0
-        self._size += 1
+            loop.call_later(WAIT, self._go)
         await asyncio.shield(self._gone)  # one call may be cancelled without the others
 
     def _go(self) -> None:

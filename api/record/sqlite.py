@@ -46,18 +46,28 @@ class SqliteWriter:
             self._connection.close()
         self._engine.dispose()
 
+    def _connect(self) -> PoolProxiedConnection:
+        """One that begins and ends no transaction of its own accord, which costs a turn of the event loop each time."""
+        connection = self._engine.raw_connection()
+        connection.driver_connection.isolation_level = None  # type: ignore[union-attr]
+        return connection
+
     def _insert(self, rows: list[dict[str, Any]]) -> None:
-        connection = self._connection or self._engine.raw_connection()
+        connection = self._connection or self._connect()
         self._connection = None
+        several = len(rows) > TOGETHER  # a statement by itself is a transaction
         try:
             with closing(connection.cursor()) as cursor:  # an open one would keep the lock past the connection's end
+                if several:
+                    cursor.execute("BEGIN")
                 for first in range(0, len(rows), TOGETHER):
                     part = rows[first : first + TOGETHER]
                     values = [
                         process(row[name]) if process else row[name] for row in part for name, process in self._columns
                     ]
                     cursor.execute(f"{self._insertion} VALUES {', '.join([self._row] * len(part))}", values)
-            connection.commit()
+                if several:
+                    cursor.execute("COMMIT")
         except BaseException:
             connection.invalidate()  # and with it its transaction
             raise
