@@ -1,7 +1,7 @@
 """bf16 and int8, as machine code, against fp32: what a person loses by them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from cli import compile as compiler
 from cli.errors import CommandError
 from cli.weights import Weights, untrained
 from handlers.classifier import Classifier
+from handlers.large_jpeg import LargeJpegs
 from tests import images
 from tests.handlers.test_classifier import Context
 
@@ -20,11 +21,14 @@ needs_compiler = pytest.mark.skipif(not compiler.available(), reason="compiling 
 Loader = Callable[[str], Classifier]
 
 
-def photographs(first: int, count: int, folder: Path) -> Path:
-    """JPEGs of several sizes, other ones for every `first`."""
+SIZES = ((800, 600), (640, 480), (1920, 1080), (500, 375))
+
+
+def photographs(first: int, count: int, folder: Path, sizes: Sequence[tuple[int, int]] = SIZES) -> Path:
+    """JPEGs of those sizes, other ones for every `first`."""
     folder.mkdir()
     for seed in range(first, first + count):
-        size = ((800, 600), (640, 480), (1920, 1080), (500, 375))[seed % 4]
+        size = sizes[seed % len(sizes)]
         (folder / f"{seed}.jpg").write_bytes(images.encode(images.picture(seed, *size), "JPEG", quality=90))
     return folder
 
@@ -112,6 +116,23 @@ def test_int8_and_its_images_go_together(tmp_path: Path, wrong: dict[str, object
 def test_int8_does_not_go_uncompiled(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"needs a C\+\+ compiler"):
         archive.build(tmp_path / "model.mar", untrained=True, precision="int8", calibrate=tmp_path, compiled=False)
+
+
+@pytest.mark.scale
+@needs_compiler
+def test_what_the_decoder_of_large_jpegs_costs_on_100_images(tmp_path: Path) -> None:
+    """Against full decoding: ResNet50 at fp32."""
+    seen = photographs(20_000, 100, tmp_path / "seen", sizes=((4032, 3024), (1920, 2560), (5472, 3648), (3000, 1950)))
+    exact = worker(untrained("resnet50"), "fp32", tmp_path / "fp32")
+    expected = probabilities(exact, seen)
+    assert len(set(expected.argmax(1).tolist())) >= 20
+    archive.add_decoder(tmp_path)
+    exact.precision, exact.jpegs = "bf16", LargeJpegs(tmp_path)  # of the decoding alone: the model has been loaded
+    assert exact.jpegs.name == "compiled"
+    same, difference = compared(expected, probabilities(exact, seen))
+    print(f"large JPEGs: same top class {same:.1%}, top probability off by {difference:.4f} at the median")
+    assert same >= 0.99
+    assert difference <= 0.02
 
 
 @pytest.mark.scale
