@@ -263,7 +263,7 @@ def follow(reader: Reader, document: Path, least: int) -> list[dict[str, Any]]:
             predictions += [result] if "predictions" in result else []
         elif language == "text":  # folders, and how data flows through modules
             for name in re.findall(r"^ *(?:→ )?(\w[\w/]*(?:/|\.py))(?= )", block, re.MULTILINE):
-                assert any((ROOT / folder / name).exists() for folder in ("", "api", "cli")), name
+                assert any((ROOT / folder / name).exists() for folder in ("", "api", "cli", "handlers")), name
         else:
             pytest.fail(f"nobody checks this block:\n{language}\n{block}")
     return predictions
