@@ -162,8 +162,9 @@ def add_decoder(folder: Path) -> None:
             compilers.library(HANDLERS / "jpeg" / "reduced.cpp", folder / "jpeg.so")
     except (OSError, subprocess.CalledProcessError) as error:
         lines = str(getattr(error, "stderr", None) or error).splitlines()
+        reason = next(iter(lines), type(error).__name__)
         Console(stderr=True).print(
-            f"The decoder of large JPEGs could not be compiled, so Pillow decodes them: {lines[0]}"
+            f"The decoder of large JPEGs could not be compiled, so Pillow decodes them: {reason}"
         )
 
 

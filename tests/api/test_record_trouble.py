@@ -17,6 +17,7 @@ from api.database import database_config, prepare
 from api.observability.metrics import REGISTRY
 from api.record.call import Call
 from api.record.recorder import Recorder
+from api.record.sqlite import TOGETHER, SqliteWriter
 from tests.api.conftest import PREDICTION, served
 
 
@@ -243,3 +244,20 @@ async def test_a_full_disk_is_no_success_and_heals_by_itself(filled):
 
         await until(lambda: len(found()) >= len(expected))
         assert found() == expected
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_group_of_more_than_one_statement_is_all_or_nothing(settings, rows):
+    engine = prepare(database_config(settings.database_url).get_engine())
+    writer = SqliteWriter(engine)
+    group = [Call().row(200, str(i)) for i in range(TOGETHER + 10)]
+    try:
+        with pytest.raises(sqlite3.IntegrityError):
+            await writer.insert([*group, group[0] | {"user_id": 4711}])
+        assert rows() == []
+        await writer.insert(group)
+        await writer.insert(group[:1])
+    finally:
+        writer.close()
+        await engine.dispose()
+    assert sorted(row["request_id"] for row in rows()) == sorted(["0", *(row["request_id"] for row in group)])

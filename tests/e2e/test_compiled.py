@@ -38,8 +38,8 @@ def test_large_jpegs_go_through_the_archives_own_decoder(untrained_weights, serv
         ready = httpx.get(f"{reduced.url}/health/ready", timeout=5).json()
         assert ready["model"]["large_jpegs"] == "compiled"
         assert answer(reduced, large)[0]["class"] == answer(service, large)[0]["class"]
-        for broken in (large[:-2], large[: len(large) // 2], large[:3000] + large[3001:]):
-            assert httpx.post(f"{reduced.url}/forward", files={"image": broken}, timeout=30).status_code in (200, 403)
+        cut = {"image": large[: len(large) // 2]}
+        assert httpx.post(f"{reduced.url}/forward", files=cut, timeout=30).status_code == 403
         answer(reduced, large)
 
 
