@@ -101,7 +101,7 @@ function listen() {
 function showSamples() {
   for (const { name, file, canvas } of samples()) {
     canvas.setAttribute("aria-hidden", "true");
-    const button = element("button", { type: "button", class: "sample", click: async () => choose(await asFile(canvas, file)) }, canvas, element("span", {}, name));
+    const button = element("button", { type: "button", class: "sample", click: () => choose(asFile(canvas, file)) }, canvas, element("span", {}, name));
     byId("samples").append(element("li", {}, button));
   }
 }

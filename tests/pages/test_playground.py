@@ -123,6 +123,14 @@ def test_every_sample_is_classified(page, watched):
     shown(page)
 
 
+def test_a_sample_waits_for_no_idle_moment_of_the_browser(watched):
+    """Chromium writes `toBlob`'s file when it is idle, which may take seconds: here it never is."""
+    watched.page.add_init_script("HTMLCanvasElement.prototype.toBlob = () => {}")
+    watched.page.goto(watched.origin)
+    watched.page.get_by_role("button", name="Ball on grass").click()
+    shown(watched.page)
+
+
 def test_a_phone_photographs(browser, service):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
