@@ -5,7 +5,10 @@ import subprocess
 from pathlib import Path
 
 COMPILERS = ("g++", "clang++", "c++")
-LIBRARY = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-exceptions", "-fno-rtti")
+LIBRARY = (
+    *("-std=c++17", "-O3", "-pthread", "-shared", "-fPIC"),
+    *("-fvisibility=hidden", "-fno-exceptions", "-fno-rtti"),
+)
 """A library for any CPU of this machine's kind, which needs nothing of C++ where it runs."""
 
 

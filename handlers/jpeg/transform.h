@@ -21,15 +21,16 @@ inline uint8_t clamped(float value) {
     return static_cast<uint8_t>(rounded < 0 ? 0 : rounded > 255 ? 255 : rounded);
 }
 
-using Transform = void (*)(const float *, const Basis &, const Basis &, uint8_t *, size_t);
+using Transform = void (*)(const int16_t *, const float *, const Basis &, const Basis &, uint8_t *, size_t);
 
-// HEIGHT by WIDTH coefficients to as many pixels at `out`.
+// HEIGHT by WIDTH coefficients, each to be multiplied with its factor, to as many pixels at `out`.
 template <int HEIGHT, int WIDTH>
-void inverse(const float *coefficients, const Basis &down, const Basis &across, uint8_t *out, size_t stride) {
+void inverse(const int16_t *coefficients, const float *factors, const Basis &down, const Basis &across, uint8_t *out,
+             size_t stride) {
     float rows[HEIGHT][WIDTH] = {};
     for (int v = 0; v < HEIGHT; ++v)
         for (int u = 0; u < WIDTH; ++u)
-            for (int x = 0; x < WIDTH; ++x) rows[v][x] += coefficients[v * WIDTH + u] * across.value[u][x];
+            for (int x = 0; x < WIDTH; ++x) rows[v][x] += static_cast<float>(coefficients[v * WIDTH + u]) * factors[v * WIDTH + u] * across.value[u][x];
     for (int y = 0; y < HEIGHT; ++y) {
         float sums[WIDTH];
         for (int x = 0; x < WIDTH; ++x) sums[x] = 128;

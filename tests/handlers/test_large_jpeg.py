@@ -51,6 +51,7 @@ WAYS = [
     {},
     {"restart_marker_blocks": 7},
     {"restart_marker_rows": 1},
+    {"restart_marker_rows": 100},
     {"optimize": True},
     {"quality": 100},
     {"quality": 4},
@@ -135,20 +136,24 @@ def test_the_scale_is_the_one_that_pillow_chooses() -> None:
             assert min(image.size) * 4 > min(size)
 
 
-def test_no_damage_makes_it_read_or_write_elsewhere(tmp_path: Path) -> None:
+def test_no_damage_makes_it_read_or_write_elsewhere_and_two_readers_see_what_one_sees(tmp_path: Path) -> None:
     """Under the sanitizers, with as many cases as the fuzzers take."""
-    program = tmp_path / "fuzz"
-    sanitized = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     compiler = compilers.found()
     assert compiler is not None
-    subprocess.run(
-        [compiler, "-std=c++17", *sanitized, Path(__file__).with_name("jpeg_fuzz.cpp"), "-o", program], check=True
-    )
     files = []
-    for i, (subsampling, way) in enumerate(product([0, 1, 2], WAYS)):
+    for i, (subsampling, way) in enumerate(product([0, 1, 2], [*WAYS, {"restart_marker_rows": 9}])):
         files.append(tmp_path / f"{i}.jpg")
         files[-1].write_bytes(encode(picture(i, 90 + 13 * i, 200 - 7 * i), "JPEG", **way, subsampling=subsampling))
     cases = int(os.environ.get("FUZZ_CASES", "3000"))
-    run = subprocess.run([program, str(cases), "1", *files], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert cases / 5 < int(run.stdout) < cases  # some are sound, and some are not
+    printed = {}
+    memory, threads = "-fsanitize=address,undefined", "-fsanitize=thread"
+    for name, flags in {"one": ["-DREADER=1", memory], "ahead": ["-DREADER=2", memory], "beside": [threads]}.items():
+        program = tmp_path / name
+        flags += ["-std=c++17", "-g", "-O1", "-pthread", "-fno-sanitize-recover=all"]
+        source = Path(__file__).with_name("jpeg_fuzz.cpp")
+        subprocess.run([compiler, *flags, source, "-o", program], check=True)
+        run = subprocess.run([program, str(cases), "1", *files], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        printed[name] = run.stdout
+    assert len(set(printed.values())) == 1, printed
+    assert cases / 5 < int(printed["one"].split()[0]) < cases  # some are sound, and some are not
