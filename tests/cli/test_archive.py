@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from cli import archive, compilers, weights
+from cli import archive, compilers, model_json, packing, weights
 from cli import compile as compiler
 from cli.download import sha256_of
 from cli.errors import ArchiveError, CommandError, DownloadError, LabelsError
@@ -75,7 +75,7 @@ def test_the_batch_can_be_chosen(
     target = tmp_path / "animals.mar"
     build(target, checkpoint, labels, **options)
     with zipfile.ZipFile(target) as file:
-        lines = file.read(archive.CONFIG).decode().splitlines()
+        lines = file.read(packing.CONFIG).decode().splitlines()
     assert {f"batchSize: {size}", f"maxBatchDelay: {delay}"} < set(lines)
 
 
@@ -91,7 +91,7 @@ def test_automatic_precision_follows_the_processor(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert archive.native_precision() == precision
+    assert model_json.native_precision() == precision
 
 
 def test_a_failed_build_leaves_the_old_archive(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_decoder_that_cannot_be_compiled_is_told_and_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compilers, "LIBRARY", ("--no-such-option",))
-    archive.add_decoder(tmp_path)
+    packing.add_decoder(tmp_path)
     assert list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err
     assert "so Pillow decodes them" in told

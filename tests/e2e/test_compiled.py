@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cli import compile as compiler
-from cli.archive import pack
+from cli.packing import pack
 from tests.e2e.conftest import started
 from tests.images import encode, picture, valid
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(not compiler.available(), reason="compiling take
 
 def test_compiled_code_serves_what_the_weights_say(untrained_weights, service, tmp_path):
     store = tmp_path / "store"
-    archive = pack(untrained_weights, store / "resnet50.mar", "fp32", compiled=True)
-    assert archive.model["compiled"]
+    model = pack(untrained_weights, store / "resnet50.mar", "fp32", compiled=True)
+    assert model["compiled"]
     with started(tmp_path, store) as compiled:
         compiled.wait_ready()
         ready = httpx.get(f"{compiled.url}/health/ready", timeout=5).json()

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.models import ResNet50_Weights, get_model
 
-from cli.archive import model_json
+from cli.model_json import model_json
 from cli.weights import Weights
 from handlers import preprocessing
 from handlers.classifier import Classifier

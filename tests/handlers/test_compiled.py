@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cli import compile as compiler
-from cli.archive import model_json
+from cli.model_json import model_json
 from cli.weights import Weights, untrained
 from handlers.classifier import Classifier
 from handlers.engine import cpu_features

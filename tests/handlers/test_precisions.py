@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cli import archive, quantize
+from cli import archive, packing, quantize
 from cli import compile as compiler
 from cli.errors import CommandError
+from cli.model_json import Precision, model_json
 from cli.weights import Weights, untrained
 from handlers.classifier import Classifier
 from handlers.large_jpeg import LargeJpegs
@@ -33,10 +34,10 @@ def photographs(first: int, count: int, folder: Path, sizes: Sequence[tuple[int,
     return folder
 
 
-def worker(weights: Weights, precision: archive.Precision, folder: Path, calibration: Path | None = None) -> Classifier:
+def worker(weights: Weights, precision: Precision, folder: Path, calibration: Path | None = None) -> Classifier:
     """A handler of its own archive, compiled unless it is fp32."""
     folder.mkdir()
-    model = archive.model_json(weights, precision)
+    model = model_json(weights, precision)
     pixels = quantize.calibration_images(calibration, model) if calibration else []
     if precision != "fp32":
         model["compiled"] = compiler.compile_model(weights.state_dict, model, folder / "model.pt2", pixels)
@@ -104,7 +105,7 @@ def test_the_correction_puts_back_the_mean() -> None:
 def test_int8_takes_enough_images(tmp_path: Path) -> None:
     folder = photographs(5000, 3, tmp_path / "few")
     with pytest.raises(CommandError, match=r"3 images; int8 needs 32 or more"):
-        quantize.calibration_images(folder, archive.model_json(untrained("resnet18"), "int8"))
+        quantize.calibration_images(folder, model_json(untrained("resnet18"), "int8"))
 
 
 @pytest.mark.parametrize("wrong", [{"precision": "int8"}, {"precision": "bf16", "calibrate": Path()}])
@@ -126,7 +127,7 @@ def test_what_the_decoder_of_large_jpegs_costs_on_100_images(tmp_path: Path) -> 
     exact = worker(untrained("resnet50"), "fp32", tmp_path / "fp32")
     expected = probabilities(exact, seen)
     assert len(set(expected.argmax(1).tolist())) >= 20
-    archive.add_decoder(tmp_path)
+    packing.add_decoder(tmp_path)
     exact.precision, exact.jpegs = "bf16", LargeJpegs(tmp_path)  # of the decoding alone: the model has been loaded
     assert exact.jpegs.name == "compiled"
     same, difference = compared(expected, probabilities(exact, seen))

@@ -1,0 +1,35 @@
+"""model.json: what an archive tells the handler about its weights."""
+
+from typing import Any, Literal
+
+import torch
+
+from cli.compile import native_bf16
+from cli.weights import Weights, published
+
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+
+
+def model_json(weights: Weights, precision: Precision) -> dict[str, Any]:
+    """What the handler is told about the weights."""
+    transforms = published(weights.arch).transforms()
+    return {
+        "arch": weights.arch,
+        "precision": native_precision() if precision == "auto" else precision,
+        "weights": weights.provenance,
+        "weights_sha256": weights.sha256,
+        "warning": weights.warning,
+        "preprocessing": {
+            "resize": transforms.resize_size[0],
+            "crop": transforms.crop_size[0],
+            "interpolation": transforms.interpolation.value,
+            "mean": list(transforms.mean),
+            "std": list(transforms.std),
+        },
+        "labels": weights.labels,
+    }
+
+
+def native_precision() -> Literal["fp32", "bf16"]:
+    """bf16 where this machine computes in it (a GPU, or a CPU with bfloat16 instructions), fp32 elsewhere."""
+    return "bf16" if torch.cuda.is_available() or native_bf16() else "fp32"
