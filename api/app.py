@@ -5,6 +5,7 @@ Run it with `uvicorn api.app:create_app --factory --no-proxy-headers`.
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator
 
@@ -66,12 +67,14 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         app.state.throttle = Throttle(engine, settings.secret_key)
         app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
+        gc.freeze()  # else every full collection goes through all that was imported, and the event loop waits for 100 ms
         try:
             async with tracing(), upstream, model_server.circuit.running(), recorder.running(), admission.open():
                 with app.state.draining.on_sigterm(settings.shutdown_delay):
                     async with _retention(engine, settings.history_retention_days):
                         yield
         finally:
+            gc.unfreeze()
             await engine.dispose()
 
     record = RecordMiddleware(drain_bytes=4 * settings.max_body_bytes)

@@ -1,7 +1,10 @@
+import gc
 import json
 from pathlib import Path
 
 import httpx
+
+from api.app import create_app
 
 
 def spoil(settings):
@@ -74,3 +77,11 @@ async def test_not_ready_names_every_part_that_is_down(client, model, settings):
     detail = (await client.get("/health/ready")).json()["detail"]
     assert "database" in detail
     assert "model server" in detail
+
+
+async def test_no_full_collection_goes_through_what_was_imported(settings):
+    imported = len(gc.get_objects())
+    app = create_app(settings)
+    async with app.lifespan():
+        assert len(gc.get_objects()) < imported / 2
+    assert len(gc.get_objects()) > imported / 2

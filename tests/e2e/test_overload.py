@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
+from itertools import pairwise
 from statistics import mean, median, quantiles
 from typing import Any
 
@@ -131,7 +132,7 @@ async def open_loop(clients: Clients, rate: float, seconds: float, memory: list[
                 calls.create_task(clients.call("image", IMAGE))
                 sent += 1
             if (kind := next(others, None)) is None:
-                others = iter([*OTHERS, *[""] * 22])  # each of them four times a second
+                others = iter([*OTHERS, *[""] * 97])  # each of them once a second: they, too, take from the model
                 memory.append(api.memory_info().rss / 2**20)
             elif kind:
                 calls.create_task(clients.call(kind, OTHERS[kind]))
@@ -150,7 +151,7 @@ def compiled(tmp_path_factory):
 
 
 def test_more_than_it_can_take(service: Service):
-    found = overload(service, 5, 10)
+    found = overload(service, 5, [10])
     assert found["goodput"] >= 0.7
     for kind in ("live", "ready"):
         assert found[kind]["ms"][1] < 500
@@ -159,7 +160,7 @@ def test_more_than_it_can_take(service: Service):
 @pytest.mark.scale
 @pytest.mark.timeout(1200)
 def test_three_minutes_of_it(compiled: Service):
-    found = overload(compiled, 30, 180)
+    found = overload(compiled, 20, [60, 60, 60])
     assert found["goodput"] >= 0.9
     assert found["refusal_ms"][0] < 50
     for kind in ("live", "ready"):
@@ -167,9 +168,10 @@ def test_three_minutes_of_it(compiled: Service):
     assert found["grown_MiB"] < 10
 
 
-def overload(service: Service, capacity_seconds: float, seconds: float) -> dict[str, Any]:
-    """Figures of `seconds` at five times the capacity, which is measured before and after; a promise that nothing else
-    can excuse is held to here."""
+def overload(service: Service, capacity_seconds: float, times: list[float]) -> dict[str, Any]:
+    """Figures of seconds at five times the capacity, which is measured before and after each of the `times`: a shared
+    machine is not as fast for three minutes as it was before them. A promise that nothing else can excuse is held to
+    here."""
     port = int(service.url.rpartition(":")[2])
     [listening] = [
         each for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port
@@ -177,25 +179,28 @@ def overload(service: Service, capacity_seconds: float, seconds: float) -> dict[
     api = psutil.Process(listening.pid)
     memory: list[float] = []
 
-    async def measure() -> tuple[float, float, float, Clients]:
+    async def measure() -> tuple[list[float], list[float], Clients]:
         await closed_loop(port, 5)
-        before = await closed_loop(port, capacity_seconds)
-        clients = Clients(port)
-        served = await open_loop(clients, TIMES * before, seconds, memory, api)
+        clients, served = Clients(port), list[float]()
+        capacity = [await closed_loop(port, capacity_seconds)]
+        for seconds in times:
+            served.append(await open_loop(clients, TIMES * capacity[-1], seconds, memory, api))
+            capacity.append(await closed_loop(port, capacity_seconds))
         clients.close()
-        return before, served, await closed_loop(port, capacity_seconds), clients
+        return capacity, served, clients
 
     with closing(sqlite3.connect(service.database_url.partition("///")[2])) as database:
         [(recorded,)] = database.execute(REFUSED).fetchall()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # what sending costs is lost to the service
-            before, served, after, clients = runner.run(measure())
+            capacity, served, clients = runner.run(measure())
         [(now_recorded,)] = database.execute(REFUSED).fetchall()
     images, third = clients.answers["image"], len(memory) // 3
     codes = Counter(code for code, _ in images)
     found: dict[str, Any] = {
-        "capacity": [round(before, 1), round(after, 1)],
-        "sent_per_second": round(len(images) / seconds, 1),
-        "goodput": round(served / mean((before, after)), 3),
+        "capacity": [round(each, 1) for each in capacity],
+        "sent_per_second": round(len(images) / sum(times), 1),
+        "served": [round(each, 1) for each in served],
+        "goodput": round(mean(served) / mean(map(mean, pairwise(capacity))), 3),
         "codes": dict(codes),
         "refusal_ms": spread([took for code, took in images if code == 503]),
         "grown_MiB": median(memory[-third:]) - median(memory[third : 2 * third]),
