@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         app.state.throttle = Throttle(engine, settings.secret_key)
         app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)
-        gc.freeze()  # else every full collection goes through all that was imported, and the event loop waits for 100 ms
+        gc.freeze()  # else a full collection goes through all that was imported: the event loop waits 100 ms
         try:
             async with tracing(), upstream, model_server.circuit.running(), recorder.running(), admission.open():
                 with app.state.draining.on_sigterm(settings.shutdown_delay):
