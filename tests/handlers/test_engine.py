@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def page_faults(how: str) -> int:
-    # Left to itself, malloc moves its threshold, and whether it gives memory back depends on what lies at the heap's end.
+    # Left to itself, malloc moves its thresholds: whether it gives memory back depends on what ends the heap.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
     command = [sys.executable, "-c", FAULTS, how]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
