@@ -76,7 +76,7 @@ struct Reader {
           left(scan.interval) {}
 
     ptrdiff_t position() const { return bits.from(scan.bytes); }
-    bool over() const { return position() > end; }
+    bool over() const { return position() > end; }  // more has been read than there is
     // Whether the part has been read, to its last byte.
     bool ended() const {
         const ptrdiff_t rest = 8 * static_cast<ptrdiff_t>(scan.ends[part]) - position();

@@ -30,7 +30,9 @@ void inverse(const int16_t *coefficients, const float *factors, const Basis &dow
     float rows[HEIGHT][WIDTH] = {};
     for (int v = 0; v < HEIGHT; ++v)
         for (int u = 0; u < WIDTH; ++u)
-            for (int x = 0; x < WIDTH; ++x) rows[v][x] += static_cast<float>(coefficients[v * WIDTH + u]) * factors[v * WIDTH + u] * across.value[u][x];
+            for (int x = 0; x < WIDTH; ++x)
+                rows[v][x] +=
+                    static_cast<float>(coefficients[v * WIDTH + u]) * factors[v * WIDTH + u] * across.value[u][x];
     for (int y = 0; y < HEIGHT; ++y) {
         float sums[WIDTH];
         for (int x = 0; x < WIDTH; ++x) sums[x] = 128;
