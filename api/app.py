@@ -29,6 +29,7 @@ from api.observability.logs import logging_config
 from api.observability.middleware import measured
 from api.observability.tracing import traced, tracing
 from api.pages import dashboard, playground, static
+from api.readiness import Readiness
 from api.record.middleware import RecordMiddleware
 from api.record.recorder import Recorder
 from api.request_id import add_request_id
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         model_server, admission = ModelServer(upstream, settings), Admission(settings.max_image_calls)
         app.state.model_server, app.state.admission = model_server, admission
         app.state.memory, app.state.draining = Memory(settings.max_buffered_bytes), Draining()
+        app.state.readiness = Readiness(engine, model_server.inspection)
         app.state.throttle = Throttle(engine, settings.secret_key)
         app.state.login_limits = LoginLimits(app.state.throttle, settings.login_rate)
         _warn_of_weak_secrets(settings)

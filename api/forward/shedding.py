@@ -5,6 +5,7 @@ What is not refused here goes on to the route as it came, and the route checks a
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -40,20 +41,19 @@ class Shedding:
         closed = self._stands and (state.admission.full or state.model_server.circuit.open)
         if closed and scope["path"] == PATH and scope.get("method") == "POST":
             headers = dict(scope["headers"])
-            kind = headers.get(b"content-type", b"").lower()
-            if b"authorization" not in headers and kind.startswith((b"image/", FORM.encode())):
+            content_type = headers.get(b"content-type", b"").decode("latin-1")
+            if b"authorization" not in headers and content_type.lower().startswith(("image/", FORM)):
                 scope["path_template"] = PATH
-                await self._record.handle(scope, receive, send, self._judge)
+                await self._record.handle(scope, receive, send, partial(self._judge, content_type))
                 return
         await self._app(scope, receive, send)
 
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _judge(self, content_type: str, scope: Scope, receive: Receive, send: Send) -> None:
         call: Call = scope["state"]["call"]
-        headers = dict(scope["headers"])
         beginning, read = b"", list[Any]()
         await self._bundle.join()
         try:
-            kind, more = parsed_type(headers.get(b"content-type", b"").decode("latin-1")), True
+            kind, more = parsed_type(content_type), True
             while (image := begins_image(*kind, beginning)) is None and more and len(beginning) < LONGEST:
                 read.append(await receive())
                 beginning += read[-1].get("body", b"")[:LONGEST]

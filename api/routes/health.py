@@ -1,20 +1,13 @@
 """Whether the process answers, and whether it can serve."""
 
-import asyncio
 from typing import Any
 
 import msgspec
 from litestar import Request, get
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api import examples
-from api.errors import ServiceError, Unavailable
-from api.forward.inspection import Inspection, ModelState
-from api.models import ForwardRequest
+from api.errors import Unavailable
 from api.openapi import errors, exampled
-
-DATABASE_TIMEOUT = 2.0
 
 
 class Live(msgspec.Struct):
@@ -48,25 +41,6 @@ async def live() -> Live:
     return Live("ok")
 
 
-async def database_problem(engine: AsyncEngine) -> str | None:
-    """What is wrong with the database, within `DATABASE_TIMEOUT`."""
-    try:
-        async with asyncio.timeout(DATABASE_TIMEOUT), engine.connect() as database:
-            await database.execute(select(ForwardRequest.id).limit(1))
-    except Exception:  # whatever it is, the database does not answer
-        return "the database does not answer or lacks its tables (alembic upgrade head)"
-    return None
-
-
-async def model_problem(inspection: Inspection) -> tuple[str | None, ModelState]:
-    """What is wrong with the model server, and its state."""
-    try:
-        state = await inspection.state()
-    except ServiceError as error:
-        return error.detail, ModelState(0, {})
-    return (None if state.ready_workers else "the model has no ready worker"), state
-
-
 @get(
     "/health/ready",
     tags=["health"],
@@ -81,10 +55,9 @@ async def ready(request: Request[Any, Any, Any]) -> Ready:
     app = request.app.state
     if app.draining.begun:
         raise Unavailable("not ready: the service is stopping")
-    database, (model, state) = await asyncio.gather(
-        database_problem(app.engine), model_problem(app.model_server.inspection)
-    )
-    if problems := [problem for problem in (database, model) if problem]:
-        raise Unavailable(f"not ready: {'; '.join(problems)}")
-    description = state.description
-    return Ready("ready", "ok", state.ready_workers, description, queue=state.queue, warning=description.get("warning"))
+    look = await app.readiness.find()
+    if look.problems:
+        raise Unavailable(f"not ready: {'; '.join(look.problems)}")
+    model = look.model
+    warning = model.description.get("warning")
+    return Ready("ready", "ok", model.ready_workers, model.description, queue=model.queue, warning=warning)

@@ -10,7 +10,6 @@ from api import examples
 from api.accounts.auth import reader_of_metrics
 from api.observability.exposition import Now, exposition
 from api.openapi import errors, exampled
-from api.routes.health import database_problem, model_problem
 
 
 @get(
@@ -30,9 +29,7 @@ async def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     Tells neither secrets nor users.
     """
     app = request.app.state
-    inspection = app.model_server.inspection
-    database, (_, model), of_torchserve = await asyncio.gather(
-        database_problem(app.engine), model_problem(inspection), inspection.metrics()
-    )
-    now = Now(database_up=not database, ready_workers=model.ready_workers, description=model.description)
+    look, of_torchserve = await asyncio.gather(app.readiness.find(), app.model_server.inspection.metrics())
+    database_up, model = look.database_problem is None, look.model
+    now = Now(database_up=database_up, ready_workers=model.ready_workers, description=model.description)
     return Response(await asyncio.to_thread(exposition, now) + of_torchserve, media_type=CONTENT_TYPE_LATEST)

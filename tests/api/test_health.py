@@ -1,9 +1,11 @@
+import asyncio
 import gc
 import json
 from pathlib import Path
 
 import httpx
 
+from api import readiness
 from api.app import create_app
 
 
@@ -33,7 +35,7 @@ async def test_live_needs_nothing(client, settings):
     assert (await client.get("/health/live")).json() == {"status": "ok"}
 
 
-async def test_ready_shows_the_model(client, model):
+async def test_ready_shows_the_model(client, model, monkeypatch):
     model.answer = describes(WORKERS, weights="IMAGENET1K_V2")
     answer = await client.get("/health/ready")
     assert answer.status_code == 200
@@ -43,8 +45,29 @@ async def test_ready_shows_the_model(client, model):
         "workers": 1,
         "model": {"weights": "IMAGENET1K_V2"},
     }
+    monkeypatch.setattr(readiness, "FRESH", 0.0)
     await client.get("/health/ready")
     assert len(model.requests) == 3, "the handler describes itself once for each set of workers"
+
+
+async def test_those_who_ask_for_readiness_share_a_look(client, model, monkeypatch):
+    model.answer = describes(WORKERS)
+    answers = await asyncio.gather(*(client.get("/health/ready") for _ in range(5)))
+    answers.append(await client.get("/health/ready"))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(model.requests) == 2, "the state and the description, once"
+    monkeypatch.setattr(readiness, "FRESH", 0.0)
+    model.answer = describes([WORKERS[1]])
+    assert (await client.get("/health/ready")).status_code == 503
+
+
+async def test_one_who_no_longer_waits_for_readiness_takes_it_from_nobody(client, app, model):
+    model.answer = describes(WORKERS)
+    find = app.state.readiness.find
+    impatient, patient = asyncio.create_task(find()), asyncio.create_task(find())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert (await patient).problems == []
 
 
 async def test_ready_says_how_many_images_wait(client, model):
