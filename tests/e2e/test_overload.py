@@ -160,7 +160,7 @@ def test_more_than_it_can_take(service: Service):
 @pytest.mark.scale
 @pytest.mark.timeout(1200)
 def test_three_minutes_of_it(compiled: Service):
-    found = overload(compiled, 20, [60, 60, 60])
+    found = overload(compiled, 30, [60, 60, 60])
     assert found["goodput"] >= 0.9
     assert found["refusal_ms"][0] < 50
     for kind in ("live", "ready"):
