@@ -1,5 +1,6 @@
 // Damages good JPEGs in every way a file can be damaged, and has them decoded: jpeg_fuzz CASES SEED FILE...
-// Prints how many could be, and a number that all that was decided and decoded goes into.
+// Prints how many could be, a number that all that was decided and decoded goes into, and how many times the first reader
+// took over what the second had read.
 // Built with sanitizers, which end it at the first wrong step. The second reader's thread is a real one, or with READER=1
 // cannot be had, or with READER=2 reads all that it can before the first reader begins.
 
@@ -8,10 +9,13 @@
 #include <pthread.h>
 #include <vector>
 
+static int taken_over;
 #ifdef READER
 static int started(void *(*function)(void *), void *argument) { return READER == 1 ? 1 : (function(argument), 0); }
 #define pthread_create(thread, attributes, function, argument) started(function, argument)
-#define pthread_join(thread, result) 0
+#define pthread_join(thread, result) (taken_over += enough > 0)
+#else
+#define pthread_join(thread, result) (taken_over += enough > 0, pthread_join(thread, result))
 #endif
 #include "../../handlers/jpeg/reduced.cpp"
 
@@ -71,5 +75,5 @@ int main(int count, char **arguments) {
             for (int x = 3 * left; x < 3 * (out_width - left); ++x)
                 all = all * 31 + rgb[static_cast<size_t>(3 * out_width * y + x)];
     }
-    printf("%d %u\n", decoded, all);
+    printf("%d %u %d\n", decoded, all, taken_over);
 }
