@@ -13,8 +13,8 @@
 class Ahead {
   public:
     Ahead(const Scan &scan, int mcus)
-        : scan(scan), mcus(mcus), counting(scan.counting()), part(scan.parts == 1 ? 0 : 1 + (scan.parts - 2) * 7 / 16),
-          byte(part ? scan.ends[part - 1] : scan.ends[0] * 7 / 16),  // before the middle: the first has more to do
+        : scan(scan), mcus(mcus), counting(scan.counting()), part(scan.parts == 1 ? 0 : 1 + (scan.parts - 2) * 3 / 8),
+          byte(part ? scan.ends[part - 1] : scan.ends[0] * 3 / 8),  // before the middle: the first has more to do
           next(8 * static_cast<ptrdiff_t>(byte)) {
         const size_t count = static_cast<size_t>(mcus) + 1;
         starts = starts_memory.take<Start>(count);
@@ -27,31 +27,37 @@ class Ahead {
     int met(const Reader &reader, int before) {
         const ptrdiff_t position = reader.position();
         if (position < next) return -1;  // without a look at what the other thread writes, which costs either a while
-        const int known = begun.load(std::memory_order_acquire);
+        known = begun.load(std::memory_order_acquire);
         while (seen < known && starts[seen].position < position) ++seen;
         if (seen == known || seen > before) return -1;
         next = starts[seen].position;
         return next == position ? seen : -1;
     }
 
-    // Waits until it has read `count` MCUs from `from` on, where `reader` stands. Whether they are sound, and the last.
-    bool finish(const Reader &reader, int from, int count) {
-        join(from + count);
-        if (begun.load(std::memory_order_relaxed) <= from + count) return false;
-        for (int i = from; i < from + count; ++i)
-            if (!starts[i].sound) return false;
+    // Takes over what it has read of `count` MCUs from `from` on, where `reader` stands.
+    void take_over(const Reader &reader, int from, int count) {
+        last = from + count;
+        limit.store(last, std::memory_order_relaxed);
         for (int i = 0; i < 3; ++i)  // its first coefficients began from nothing
             offsets[i] = static_cast<int16_t>(reader.previous[i] - starts[from].previous[i]);
-        return starts[from + count].last;
     }
 
-    // The coefficients of an MCU, once it has finished; at most once each.
+    // The coefficients of one of them, once it has been read; at most once each. Null if it is not sound.
     const int16_t *take(int index) {
+        if (known <= index + 1) known = begun.load(std::memory_order_acquire);
+        if (known <= index + 1) join(last);
+        if (known <= index + 1 || !starts[index].sound) return nullptr;
         int16_t *mcu = coefficients + static_cast<ptrdiff_t>(index) * counting, *block = mcu;
         for (int i = 0; i < 3; ++i)
             for (int j = 0; j < scan.components[i].blocks; ++j, block += scan.components[i].counting)
                 *block = static_cast<int16_t>(*block + offsets[i]);
         return mcu;
+    }
+
+    // Whether the scan ends with the last of them.
+    bool ended() {
+        join(last);
+        return known > last && starts[last].last;
     }
 
   private:
@@ -85,6 +91,7 @@ class Ahead {
         limit.store(enough, std::memory_order_relaxed);
         if (running) pthread_join(thread, nullptr);
         running = false;
+        known = begun.load(std::memory_order_relaxed);
     }
 
     const Scan &scan;
@@ -94,6 +101,8 @@ class Ahead {
     int16_t *coefficients;  // of its MCUs
     std::atomic<int> begun{0}, limit{mcus};
     int16_t offsets[3];
+    int known = 0;  // how many had begun at the last look
+    int last = 0;  // the one after those that are taken over
     const size_t part, byte;  // where it begins
     ptrdiff_t next;  // the place of its MCU `seen`, as far as that was last known
     int seen = 0;  // MCUs that begin before the first reader's place

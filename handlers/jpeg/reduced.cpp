@@ -70,10 +70,13 @@ bool decode(const Scan &scan, int mcus, Picture &picture) {
         if (wanted) picture.paint(mcu, coefficients);
     }
     if (met < 0) return reader.ended();
-    if (!ahead.finish(reader, met, mcus - mcu)) return false;
-    for (; mcu < mcus; ++mcu, ++met)
-        if (picture.wants(mcu)) picture.paint(mcu, ahead.take(met));
-    return true;
+    ahead.take_over(reader, met, mcus - mcu);
+    for (; mcu < mcus; ++mcu, ++met) {
+        const int16_t *taken = ahead.take(met);
+        if (!taken) return false;
+        if (picture.wants(mcu)) picture.paint(mcu, taken);
+    }
+    return ahead.ended();
 }
 
 }  // namespace
