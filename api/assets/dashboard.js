@@ -32,7 +32,8 @@ function leave(sentence) {
   clearTimeout(timer);
   newest += 1; // answers that are still on their way are dropped
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-  for (const id of ["figures", "model", "requests", "latency", "by-status", "by-type", "rows", "details-facts"]) byId(id).replaceChildren();
+  for (const id of ["figures", "model", "requests", "latency", "by-status", "by-type", "updated", "details-facts"]) byId(id).replaceChildren();
+  history.clear();
   byId("filters").reset();
   show(false);
   say("sign-in-message", sentence);

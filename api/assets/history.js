@@ -100,6 +100,16 @@ async function load(wanted = cursors) {
   byId("next").disabled = following === null;
 }
 
+/** Leaves nothing of what was shown, and no page to turn to until the next one is there. */
+export function clear() {
+  newest += 1;
+  cursors = [null];
+  following = null;
+  byId("rows").replaceChildren();
+  for (const id of ["total", "page"]) byId(id).textContent = "";
+  for (const id of ["previous", "next"]) byId(id).disabled = true;
+}
+
 /** From the first page again, with the filters as they are now. */
 export const reload = () => load([null]);
 

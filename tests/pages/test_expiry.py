@@ -80,8 +80,11 @@ def test_a_token_that_expires_while_somebody_works(context: BrowserContext, url:
     expect(page.locator("#signed-in")).to_be_hidden()
     expect(page.get_by_label("Username")).to_be_focused()
     assert page.locator("tbody tr").count() == 0
+    assert [page.locator(left).text_content() for left in ("#total", "#page", "#updated")] == ["", "", ""]
+    assert page.locator("#next").is_disabled()
     sign_in(page)
     expect(page.locator("#total")).to_have_text("60 calls")
+    expect(page.locator("#updated")).to_contain_text("Updated")  # or the charts come and move the button
     page.get_by_role("button", name="Next page").click()
     expect(page.locator("#page")).to_have_text("Page 2")
     watched.check()
