@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 #include "memory.h"
-#include "scan.h"
+#include "reader.h"
 
 class Ahead {
   public:
@@ -36,8 +36,8 @@ class Ahead {
 
     // Takes over what it has read of `count` MCUs from `from` on, where `reader` stands.
     void take_over(const Reader &reader, int from, int count) {
-        last = from + count;
-        limit.store(last, std::memory_order_relaxed);
+        until = from + count;
+        limit.store(until, std::memory_order_relaxed);
         for (int i = 0; i < 3; ++i)  // its first coefficients began from nothing
             offsets[i] = static_cast<int16_t>(reader.previous[i] - starts[from].previous[i]);
     }
@@ -45,7 +45,7 @@ class Ahead {
     // The coefficients of one of them, once it has been read; at most once each. Null if it is not sound.
     const int16_t *take(int index) {
         if (known <= index + 1) known = begun.load(std::memory_order_acquire);
-        if (known <= index + 1) join(last);
+        if (known <= index + 1) join(until);
         if (known <= index + 1 || !starts[index].sound) return nullptr;
         int16_t *mcu = coefficients + static_cast<ptrdiff_t>(index) * counting, *block = mcu;
         for (int i = 0; i < 3; ++i)
@@ -56,8 +56,8 @@ class Ahead {
 
     // Whether the scan ends with the last of them.
     bool ended() {
-        join(last);
-        return known > last && starts[last].last;
+        join(until);
+        return known > until && starts[until].last;
     }
 
   private:
@@ -102,7 +102,7 @@ class Ahead {
     std::atomic<int> begun{0}, limit{mcus};
     int16_t offsets[3];
     int known = 0;  // how many had begun at the last look
-    int last = 0;  // the one after those that are taken over
+    int until = 0;  // the one after those that are taken over
     const size_t part, byte;  // where it begins
     ptrdiff_t next;  // the place of its MCU `seen`, as far as that was last known
     int seen = 0;  // MCUs that begin before the first reader's place
