@@ -3,6 +3,7 @@ not wholly sound."""
 
 import io
 import os
+import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -134,6 +135,15 @@ def test_the_scale_is_the_one_that_pillow_chooses() -> None:
             assert image.size == tuple(-(-side * eighths // 8) for side in size)
         else:
             assert min(image.size) * 4 > min(size)
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="reading a library's symbols takes nm")
+def test_the_library_shares_nothing_with_another_version_of_itself(tmp_path: Path) -> None:
+    """Symbols that the libraries of two archives show become one: the first's tables would serve the second's code."""
+    compilers.library(JPEG / "reduced.cpp", tmp_path / "jpeg.so")
+    command = ["nm", "--dynamic", "--defined-only", "--format=posix", tmp_path / "jpeg.so"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in shown.splitlines()] == ["decode_reduced"]
 
 
 def test_no_damage_makes_it_read_or_write_elsewhere_and_two_readers_see_what_one_sees(tmp_path: Path) -> None:

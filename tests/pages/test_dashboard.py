@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.databases import execute
 from tests.e2e.accounts import PASSWORD
@@ -277,6 +277,28 @@ def test_signing_out_leaves_nothing_on_the_page_and_a_reload_signs_out(page, con
     page.reload()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     expect(page.get_by_text("reloading the page signs you out")).to_be_visible()
+
+
+def test_an_answer_that_comes_after_the_session_is_not_shown(page, administrator):
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/history?*", hold, times=1)
+    with page.expect_request("**/history?*"):
+        page.get_by_role("button", name="Next page").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("Signed out.")).to_be_visible()
+    with page.expect_response("**/history?*") as late:
+        held[0].continue_()
+    assert len(late.value.json()["items"]) == 25
+    page.wait_for_load_state("networkidle")
+    assert page.locator("tbody tr").count() == 0
+    assert page.locator("#total").text_content() == ""
+    assert page.locator("#next").is_disabled()
+    sign_in(page, administrator)
+    expect(page.locator("#page")).to_have_text("Page 1")
 
 
 def test_only_administrators_get_in(watched, service):
