@@ -61,8 +61,9 @@ async def check_counts(target: HttpTarget, database: Path) -> None:
     measured = await target.measure(JSON_CONCURRENCY, 2)
     await target.settle()
     added = _count(database) - before - 1  # settling is a call too
-    if not measured.answered <= added <= measured.answered + measured.errors + JSON_CONCURRENCY:
-        raise CommandError(f"{measured.answered} calls were answered, and {added} rows recorded")
+    answered = measured.before + measured.answered
+    if not answered <= added <= answered + measured.errors + JSON_CONCURRENCY:
+        raise CommandError(f"{answered} calls were answered, and {added} rows recorded")
 
 
 async def check_rows(api: Service) -> None:

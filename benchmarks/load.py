@@ -17,6 +17,9 @@ SCRIPT = Path(__file__).with_name("load.lua")
 PATIENCE = 120
 """Seconds: no server here is given up on earlier; wrk would count an answer after two seconds as an error."""
 SETTLE = 300.0
+RAMP = 1
+"""Seconds before answers count: the requests on many connections, all at once, take a server's time from answers that
+come after the end."""
 BOUNDARY = "d2cb4ffe9d0a4f2fa0a4bd5ec3cd1d3b"
 
 
@@ -51,10 +54,10 @@ class HttpTarget:
             path.write_bytes(http_request(url, headers, body))
 
     async def measure(self, concurrency: int, seconds: int) -> Measured:
-        """Keeps `concurrency` requests in flight. Raises CommandError if wrk fails."""
-        arguments = ["-t1", f"-c{concurrency}", f"-d{seconds}s", "--timeout", f"{PATIENCE}s", "-s", str(SCRIPT)]
+        """Keeps `concurrency` requests in flight, and counts after `RAMP`. Raises CommandError if wrk fails."""
+        arguments = ["-t1", f"-c{concurrency}", f"-d{RAMP + seconds}s", "--timeout", f"{PATIENCE}s", "-s", str(SCRIPT)]
         wrk = await asyncio.create_subprocess_exec(
-            *(find_wrk(), *arguments, self._url, "--", *map(str, self._files)),
+            *(find_wrk(), *arguments, self._url, "--", str(RAMP), *map(str, self._files)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -105,7 +108,7 @@ def form(name: str, content: bytes, filename: str | None = None) -> bytes:
 def parse(said: str, concurrency: int) -> Measured:
     """What `load.lua` printed. Raises CommandError if it printed nothing.
 
-    Quantiles are of all answers; they mean nothing before every connection has had two.
+    Quantiles are of all answers, those of the ramp too; they mean nothing before every connection has had two.
     """
     line = next((line for line in reversed(said.splitlines()) if line.startswith("{")), None)
     if line is None:
@@ -114,9 +117,10 @@ def parse(said: str, concurrency: int) -> Measured:
     told = json.loads(line)
     steady = told["requests"] >= 2 * concurrency
     return Measured(
-        answered=told["requests"] - told["status"],
+        answered=told["answered"],
         seconds=told["duration"] / 1e6,
         p50=told["p50"] / 1e6 if steady else None,
         p99=told["p99"] / 1e6 if steady else None,
+        before=told["requests"] - told["status"] - told["answered"],
         errors=sum(told[kind] for kind in ("status", "connect", "read", "write", "timeout")),
     )

@@ -15,6 +15,8 @@ class Measured:
     p50: float | None
     p99: float | None
     errors: int = 0
+    before: int = 0
+    """Good answers that came before those that count."""
 
     @property
     def rate(self) -> float:

@@ -27,7 +27,7 @@ class Target(Protocol):
     label: str
 
     async def measure(self, concurrency: int, seconds: int) -> Measured:
-        """Keeps `concurrency` requests in flight for that long."""
+        """Keeps `concurrency` requests in flight, and counts answers for that long."""
 
     async def settle(self) -> None:
         """Waits until nothing of the last measurement is left to do."""
