@@ -25,7 +25,7 @@ from api.forward.model_server import ModelServer
 from api.forward.shedding import Shedding
 from api.forward.upstream import Upstream
 from api.history.retention import keep
-from api.observability.logs import logging_config
+from api.observability import logs
 from api.observability.middleware import measured
 from api.observability.tracing import traced, tracing
 from api.pages import dashboard, playground, static
@@ -78,6 +78,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         finally:
             gc.unfreeze()
             await engine.dispose()
+            logs.close()
 
     record = RecordMiddleware(drain_bytes=4 * settings.max_body_bytes)
     app = Litestar(
@@ -106,7 +107,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,
         cors_config=_cors(settings),
-        logging_config=logging_config(settings.log_level, settings.log_format),
+        logging_config=logs.logging_config(settings.log_level, settings.log_format),
     )
     app.state.settings = settings
     shedding = Shedding(app.asgi_handler, settings, record)

@@ -1,6 +1,5 @@
 """The log: every line about a call carries its request id, as text or, with `LOG_FORMAT=json`, in an object a line."""
 
-import atexit
 import logging
 import queue
 import sys
@@ -31,7 +30,7 @@ class InThread(logging.Handler):
     it.
 
     It does so with what has come in `MOMENT` at once: in an overload, a turn of the thread for each line costs more
-    than the line.
+    than the line. Once closed, it writes each line as it comes.
     """
 
     def __init__(self) -> None:
@@ -41,11 +40,13 @@ class InThread(logging.Handler):
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
-        atexit.register(self._end)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Puts the line on its way."""
-        self._lines.put(record)
+        if self._thread.is_alive():
+            self._lines.put(record)
+        else:
+            self._write_lines([record])
 
     def _write(self) -> None:
         ended = False
@@ -55,10 +56,13 @@ class InThread(logging.Handler):
                 self._ending.wait(MOMENT)
             while not self._lines.empty():
                 lines.append(self._lines.get())
-            ended = lines[-1] is None
-            with suppress(OSError, ValueError):  # nobody reads it any more
-                self._stream.write("".join(f"{self._text(line)}\n" for line in lines if line is not None))
-                self._stream.flush()
+            ended = None in lines
+            self._write_lines([line for line in lines if line is not None])
+
+    def _write_lines(self, lines: list[logging.LogRecord]) -> None:
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            self._stream.write("".join(f"{self._text(line)}\n" for line in lines))
+            self._stream.flush()
 
     def _text(self, record: logging.LogRecord) -> str:
         try:
@@ -66,10 +70,24 @@ class InThread(logging.Handler):
         except Exception as error:  # arguments that do not fit the message
             return f"{record.levelname} - {record.name} - {record.msg!r} cannot be formatted: {error!r}"
 
-    def _end(self) -> None:
-        self._ending.set()
-        self._lines.put(None)
-        self._thread.join()
+    def close(self) -> None:
+        """Writes what is on its way."""
+        self.acquire()  # nothing comes after the end of the thread's work
+        try:
+            self._ending.set()
+            self._lines.put(None)
+            self._thread.join()
+        finally:
+            self.release()
+        super().close()
+
+
+def close() -> None:
+    """Has the lines that are left written, and those to come at once: uvicorn ends by the signal that it was sent, and
+    nothing that Python does at its exit happens."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, InThread):
+            handler.close()
 
 
 def request_id_filter(absent: str | None) -> Any:

@@ -56,6 +56,22 @@ def test_every_line_about_a_call_names_it(logged):
     assert [line for line in lines if "Application startup complete" in line and " - - - " in line]
 
 
+def test_a_stop_by_a_signal_loses_no_line(logged, settings):
+    """Nor the last word on a call whose row was never written."""
+
+    def call(address):
+        engine = sqlalchemy.create_engine(sync(settings.database_url))
+        with engine.begin() as database:
+            database.execute(sqlalchemy.text("DROP TABLE forward_requests"))
+        engine.dispose()
+        assert httpx.post(f"{address}/forward", json=1, headers={"X-Request-ID": "the-lost"}).status_code == 503
+
+    lines = logged(call)
+    assert any("call the-lost is not in the record" in line for line in lines), lines
+    assert "Application shutdown complete" in lines[-2]
+    assert "Finished server process" in lines[-1]
+
+
 def test_json_is_an_object_a_line(logged):
     lines = [json.loads(line) for line in logged(calls(), LOG_FORMAT="json")]
     for line in lines:
