@@ -91,7 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: kept as it came where it is the only one that waits to be read. uvicorn copies it twice."""
-        if (self.parser.should_upgrade() and self._should_upgrade()) or self.cycle.response_complete:
+        if self.cycle.response_complete:
             return
         self.cycle.body = self.cycle.body + body if self.cycle.body else body  # type: ignore[assignment]
         if len(self.cycle.body) > MAX_WAITING_BYTES:
@@ -124,6 +124,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle.scope["state"]["malformed"] = True
         self.cycle.keep_alive = False
         self.cycle.message_event.set()
+
+    def _should_upgrade(self) -> bool:
+        """Never: to a WebSocket handshake the application answers as to any other call. uvicorn would by itself."""
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Not worth a line in the log: any client may ask."""
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answers a request that the application has not seen, and closes."""

@@ -111,3 +111,19 @@ async def test_a_body_that_outlasts_its_answer_ends_with_the_connection(app, mon
         assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"404"]
         answer = await exchange(port, refused, b"x", b"x" * 999, POST + b"Content-Length: 1\r\n\r\n1")
         assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"404", b"200"]
+
+
+@pytest.mark.parametrize("version", [b"13", b"1"])
+async def test_a_websocket_handshake_is_a_call_like_any_other(app, version):
+    head = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n"
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + upgrade + b"Sec-WebSocket-Version: " + version + b"\r\n\r\n")
+        async with asyncio.timeout(8):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readuntil(b"}")
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert json.loads(body) == {"detail": "Not Found"}
+    assert re.search(rb"(?i)\r\nx-request-id: \w+", answer)
