@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 import httpx
 from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin
 from litestar import Litestar, Router
-from litestar.config.cors import CORSConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.cors import cors, refusing_foreign_pages
 from api.database import database_config, prepare
 from api.deadline import timely
 from api.docs import openapi_config, redoc
@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
             await engine.dispose()
             logs.close()
 
-    record = RecordMiddleware(drain_bytes=4 * settings.max_body_bytes)
+    record, allowed = RecordMiddleware(drain_bytes=4 * settings.max_body_bytes), cors(settings.cors_origins)
     app = Litestar(
         route_handlers=[
             register,
@@ -106,18 +106,13 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         exception_handlers={Exception: render},
         openapi_config=openapi_config,
         request_max_body_size=settings.max_body_bytes,
-        cors_config=_cors(settings),
+        cors_config=allowed,
         logging_config=logs.logging_config(settings.log_level, settings.log_format),
     )
     app.state.settings = settings
     shedding = Shedding(app.asgi_handler, settings, record)
-    app.asgi_handler = measured(traced(timely(shedding, settings.body_timeout)))
+    app.asgi_handler = measured(traced(refusing_foreign_pages(timely(shedding, settings.body_timeout), allowed)))
     return app
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    exposed = ["Server-Timing", "X-Request-ID", "Retry-After"]
-    return CORSConfig(settings.cors_origins, expose_headers=exposed) if settings.cors_origins else None
 
 
 @contextlib.asynccontextmanager
