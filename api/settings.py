@@ -4,6 +4,7 @@ Values come from the environment, then from `.env`, then from the defaults here.
 list the same names; a test compares the three.
 """
 
+import re
 import secrets
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -38,6 +39,13 @@ class Access(StrEnum):
 
 def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _origins(value: Any) -> Any:
+    origins = _split(value)
+    if not all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in origins):
+        raise ValueError("origins such as https://example.org, without a slash at the end, separated by commas")
+    return origins
 
 
 def _networks(value: Any) -> Any:
@@ -81,7 +89,7 @@ class Settings(BaseSettings):
     """`best_effort`: a call whose row cannot be written is answered all the same, and the loss logged."""
     metrics_access: Access = Access.OPEN
     """Who may read `/metrics`."""
-    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = []
+    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_origins)] = []
 
     login_rate: RateOrOff = Rate.parse("20/minute")
     """Sign-ins, and as many registrations, per client address; see `api/throttling/login_limits.py` for user names."""
@@ -98,7 +106,7 @@ class Settings(BaseSettings):
     """Of this process, waiting or in work; all processes together should stay under TorchServe's `job_queue_size`."""
     max_buffered_bytes: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
     """Of this process: the bodies of all calls that are in work."""
-    body_timeout: Annotated[float, Field(gt=0)] = 60.0
+    body_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """How long a body may take to come."""
     shutdown_delay: Annotated[float, Field(ge=0, le=60)] = 1.0
     """From SIGTERM, with readiness at 503, to closing the port."""
@@ -113,7 +121,7 @@ class Settings(BaseSettings):
     torchserve_metrics_url: Url = "http://127.0.0.1:8082"
     """Passed on by `/metrics`."""
     torchserve_key_file: Path = Path("key_file.json")
-    torchserve_timeout: Annotated[float, Field(gt=0)] = 30.0
+    torchserve_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     """How long a prediction may take, the wait in the model server's queue included."""
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = "resnet50"
 
@@ -137,6 +145,12 @@ class Settings(BaseSettings):
         if driver.partition("+")[2] not in {"aiosqlite", "asyncpg", "psycopg"}:
             raise ValueError("needs an async driver, such as sqlite+aiosqlite or postgresql+psycopg")
         return value
+
+    @model_validator(mode="after")
+    def _room_for_a_body(self) -> Self:
+        if self.max_buffered_bytes < self.max_body_bytes:
+            raise ValueError("MAX_BUFFERED_BYTES: less than MAX_BODY_BYTES, so that a large body could never be taken")
+        return self
 
     @model_validator(mode="after")
     def _secrets(self) -> Self:

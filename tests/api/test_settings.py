@@ -41,6 +41,11 @@ def test_defaults():
         ("login_rate", "-1/minute"),
         ("forward_rate", "1.5/second"),
         ("forward_rate", "10 / minute\n"),
+        ("cors_origins", "example.org"),
+        ("cors_origins", "https://example.org/"),
+        ("body_timeout", "inf"),
+        ("torchserve_timeout", "inf"),
+        ("max_buffered_bytes", "1000"),
         ("trusted_proxies", "*"),
         ("trusted_proxies", "10.0.0.1/8"),
         ("trusted_proxies", "127.0.0.1, proxy.test"),
@@ -70,8 +75,8 @@ def test_production_closes_the_bootstrap():
 
 
 def test_origins_are_split_at_commas(monkeypatch):
-    monkeypatch.setenv("CORS_ORIGINS", "http://a.test, http://b.test")
-    assert Settings(_env_file=None).cors_origins == ["http://a.test", "http://b.test"]
+    monkeypatch.setenv("CORS_ORIGINS", "http://a.test, https://*.b.test:8443")
+    assert Settings(_env_file=None).cors_origins == ["http://a.test", "https://*.b.test:8443"]
 
 
 def test_rates_and_proxies_are_read(monkeypatch):
