@@ -1,11 +1,13 @@
+import asyncio
 import json
+import time
 
 import httpx
 import pytest
 from litestar.testing import AsyncTestClient
 
 from api.app import create_app
-from tests.api.conftest import PREDICTION
+from tests.api.conftest import PREDICTION, served
 from tests.images import encode, not_images, oversized, picture, valid
 
 IMAGE = encode(picture(1, 80, 60), "JPEG")
@@ -58,6 +60,7 @@ JSON_TEXTS = [
     "null",
     ' {"a" : 1.10, "b": 1e3, "a": 2} ',
     "123456789012345678901234567890",
+    "1e400",
     '"юникод \\u0000 \\ud83d\\ude00"',
 ]
 
@@ -91,6 +94,8 @@ INVALID_JSON = [
     b"[" * 100_000 + b"]" * 100_000,
     b"{'a': 1}",
     b"1 2",
+    b"01",
+    b'"a\nb"',
 ]
 
 
@@ -100,6 +105,31 @@ async def test_what_is_not_json_is_a_bad_request(client, rows, raw):
     answer = await client.post("/forward", content=raw, headers={"Content-Type": "application/json"})
     assert outcome(answer) == BAD
     assert [row["status_code"] for row in rows()] == [400, 400]
+
+
+LARGE = 8 * 1024 * 1024
+FORM, JSON = ("application/x-www-form-urlencoded", "application/json")
+COSTLY = {
+    "percent signs": (FORM, b"%" * LARGE, 400),
+    "escapes": (FORM, b"data=%22" + b"a%41" * (LARGE // 4) + b"%22", 200),
+    "ampersands": (FORM, b"a&" * (LARGE // 2), 400),
+    "brackets": (JSON, b"[" + b"[]," * (LARGE // 3) + b"1]", 200),
+    "numbers": (JSON, b"[" + b"1.2345678901234567890123e-300," * (LARGE // 30) + b"1]", 200),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+async def test_no_body_holds_the_others_up(app, name):
+    content_type, content, status = COSTLY[name]
+    async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        call = asyncio.create_task(client.post("/forward", content=content, headers={"Content-Type": content_type}))
+        longest = 0.0
+        while not call.done():
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+        assert (await call).status_code == status
+    assert longest < 0.5
 
 
 def part(headers: str, content: bytes) -> bytes:
