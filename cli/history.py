@@ -35,7 +35,7 @@ async def print_history(
         if user is not None:
             where = where.of_user(await user_id_of(database, user))
         of = await reading(database, where, sort)
-        items = await page(database, of, limit, offset)
+        items = (await page(database, of, limit, offset)).items
     if as_json:
         typer.echo(msgspec.json.encode({"total": of.total, "items": items}).decode())
         return

@@ -155,8 +155,10 @@ def _unquoted(text: bytes) -> bytes:
 
 
 def _checked_json(text: bytes) -> bytes:
-    """`text` itself, once it is known to be JSON (RFC 8259): no NaN, no lone surrogate, no bottomless nesting. Nothing is
-    made of it, for numbers and brackets without end would take seconds."""
+    """`text` itself, once it is known to be JSON (RFC 8259): no NaN, no lone surrogate, no bottomless nesting.
+
+    Nothing is made of it, for numbers and brackets without end would take seconds.
+    """
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
         text.decode()

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, literal, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, case, func, literal, select, true, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.database import snapshot
@@ -25,6 +25,8 @@ SORTED_AT_MOST = 20_000
 """Rows. The slowest of so few are found by sorting; of more, by walking down the index of times."""
 SLICE = 1000
 """Rows that an export reads at once."""
+PAGE_BYTES, SLICE_BYTES = 32 * 1024 * 1024, 4 * 1024 * 1024
+"""Of results, after which a page and a slice end early: a result may be as large as a body, and anybody stores them."""
 
 
 class HistoryItem(msgspec.Struct):
@@ -48,6 +50,13 @@ class HistoryItem(msgspec.Struct):
 _COLUMNS = [
     User.username if name == "username" else getattr(ForwardRequest, name) for name in HistoryItem.__struct_fields__
 ]
+
+# An echo is about as long as what came; to look at its own length would be to read it.
+_RESULT_BYTES = case(
+    (ForwardRequest.result.is_(None), 0),
+    (ForwardRequest.request_type == "json", ForwardRequest.input_data_size),
+    else_=func.length(ForwardRequest.result),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +84,51 @@ def position(item: HistoryItem, sort: Sort) -> Position:
     return (item.created_at if sort == "newest" else item.processing_time), item.id
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in their order, and whether there are more behind them."""
+
+    items: list[HistoryItem]
+    more: bool
+
+
 async def page(
-    database: AsyncConnection, of: Reading, limit: int, offset: int = 0, after: Position | None = None
-) -> list[HistoryItem]:
-    """Up to `limit` rows behind `after`, less the first `offset` of them."""
+    database: AsyncConnection,
+    of: Reading,
+    limit: int,
+    offset: int = 0,
+    after: Position | None = None,
+    enough: int = PAGE_BYTES,
+) -> Page:
+    """Up to `limit` rows behind `after`, less the first `offset` of them. It ends with the first row whose result makes
+    `enough` bytes of those before it and its own."""
     if of.total <= offset or of.cells == []:
-        return []
+        return Page([], False)
     where = of.where
     if of.sort == "newest" and after is None:
         until, offset = await skip(database, where, offset)
         where = replace(where, until=until)
     cells = [where] if of.cells is None else [replace(where, request_type=k, status_code=s) for k, s in of.cells]
-    heads = [_head(replace(of, where=cell), limit + offset, after) for cell in cells]
+    heads = [_head(replace(of, where=cell), limit + 1 + offset, after) for cell in cells]
     merged = union_all(*(select(head.subquery()) for head in heads)).subquery()
-    ids = select(merged).order_by(merged.c.key.desc(), merged.c.id.desc()).limit(limit).offset(offset).subquery()
-    rows = (
-        select(*_COLUMNS)
+    ids = select(merged).order_by(merged.c.key.desc(), merged.c.id.desc()).limit(limit + 1).offset(offset).subquery()
+    order = ids.c.key.desc(), ids.c.id.desc()
+    so_far = func.sum(_RESULT_BYTES).over(order_by=order)
+    sized = (
+        select(ids.c.key, ids.c.id, func.count().over().label("found"), (so_far - _RESULT_BYTES).label("before"))
         .join_from(ids, ForwardRequest, ForwardRequest.id == ids.c.id)
-        .join(User, ForwardRequest.user_id == User.id, isouter=True)
-        .order_by(ids.c.key.desc(), ids.c.id.desc())  # as they come, so that nothing is sorted again
+        .subquery()
     )
-    return [HistoryItem(*row) for row in (await database.execute(rows)).all()]
+    rows = (
+        select(sized.c.found, *_COLUMNS)
+        .join_from(sized, ForwardRequest, ForwardRequest.id == sized.c.id)
+        .join(User, ForwardRequest.user_id == User.id, isouter=True)
+        .where(sized.c.before < enough)
+        .order_by(sized.c.key.desc(), sized.c.id.desc())
+        .limit(limit)
+    )
+    read = (await database.execute(rows)).all()
+    return Page([HistoryItem(*row[1:]) for row in read], bool(read) and read[0].found > len(read))
 
 
 def _head(of: Reading, limit: int, after: Position | None) -> Select[Any]:
@@ -132,8 +165,9 @@ async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterato
     after: Position | None = None
     while True:
         async with engine.connect() as database:
-            items = await page(database, of, SLICE, after=after)
-        if not items:
+            read = await page(database, of, SLICE, after=after, enough=SLICE_BYTES)
+        if read.items:
+            yield read.items
+        if not read.more:
             return
-        yield items
-        after = position(items[-1], sort)
+        after = position(read.items[-1], sort)

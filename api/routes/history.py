@@ -59,7 +59,8 @@ async def read_history(
     cursor: Annotated[str | None, QueryParameter(description="A page's `next_cursor`; instead of `offset`.")] = None,
 ) -> History:
     """Every call of `/forward`, whatever came of it. A page that a cursor leads to costs what the first does, and no
-    row is left out or comes twice, however many are added meanwhile."""
+    row is left out or comes twice, however many are added meanwhile. A page of large results ends before its `limit`;
+    `next_cursor` goes on behind it."""
     settings: Settings = request.app.state.settings
     where = Filter.of(since, until, window, status_code, request_type)
     query = msgspec.json.encode([since, until, window, status_code, request_type, user]).decode()
@@ -70,11 +71,9 @@ async def read_history(
         if user is not None:
             where = where.of_user(await user_id_of(database, user))
         of = await reading(database, where, sort)
-        items = await page(database, of, limit + 1, offset, after)
-    more = len(items) > limit
-    items = items[:limit]
-    following = cursors.encode(position(items[-1], sort), sort, query, settings.secret_key) if more else None
-    return History(of.total, items, following)
+        read = await page(database, of, limit, offset, after)
+    last = position(read.items[-1], sort) if read.more else None
+    return History(of.total, read.items, last and cursors.encode(last, sort, query, settings.secret_key))
 
 
 @get(
@@ -150,6 +149,8 @@ async def delete_history(
 ) -> None:
     """Delete the rows that there are, or those from before a time. Takes `ADMIN_TOKEN`, not a JWT. Answers when they
     are gone; of many rows they go in slices, between which calls of `/forward` are recorded."""
+    if unknown := request.query_params.keys() - {"before"}:  # a filter that is not one here would delete everything
+        raise BadRequest(f"{min(unknown)}: only before=TIME says which rows to delete")
     moment = None if before is None else instant("before", before)
     async for _ in delete_rows(request.app.state.engine, moment):
         pass

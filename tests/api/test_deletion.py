@@ -45,6 +45,14 @@ async def test_everything_or_what_is_older(client, app, admin):
     assert (await client.delete("/history?before=soon", headers=admin)).status_code == 403
 
 
+@pytest.mark.parametrize("query", ["befor=2026-01-01", "status_code=503", "window=1h&before=2027-01-01"])
+async def test_nothing_is_deleted_by_a_filter_that_is_none(client, app, query):
+    await insert(app, random_rows(1, 10))
+    answer = await client.delete(f"/history?{query}", headers=OPERATOR)
+    assert (answer.status_code, answer.json()["detail"].split(":")[0]) == (400, query.split("=")[0])
+    assert await count(app.state.engine) == 10
+
+
 async def test_slices_and_rows_that_come_meanwhile(client, app):
     engine = app.state.engine
     await insert(app, [row(i) for i in range(2000)])

@@ -10,7 +10,9 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from api.history.listing import HistoryItem
+from api.history.export import encoded
+from api.history.filters import Filter
+from api.history.listing import HistoryItem, slices
 from tests.api.conftest import served, sign_up
 from tests.api.rows import insert, random_rows, row
 from tests.databases import on_both
@@ -38,6 +40,17 @@ async def test_ndjson_is_every_row_newest_first(client, app, admin, monkeypatch)
         wanted = (await client.get("/history", params=query | {"limit": 300}, headers=admin)).json()["items"]
         assert found == wanted
         assert 0 < len(found) < 300
+
+
+async def test_slices_end_early_where_results_are_large(client, app, admin, monkeypatch):
+    monkeypatch.setattr("api.history.listing.SLICE_BYTES", 3000)
+    sizes = [0, 100, 4000, 10, 2000, 2000, 10]
+    await insert(app, [row(i, result="x" * size) for i, size in enumerate(sizes)])
+    pieces = [len(piece) async for piece in encoded(slices(app.state.engine, Filter(), "newest"), "ndjson")]
+    assert len(pieces) == 3
+    assert max(pieces) < 3000 + 4000 + 7 * 400
+    items = [json.loads(line) for line in (await client.get(PATH, headers=admin)).text.splitlines()]
+    assert [len(item["result"]) for item in reversed(items)] == sizes
 
 
 async def test_csv_reads_back_and_runs_no_formula(client, app, admin):

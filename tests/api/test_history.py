@@ -41,6 +41,20 @@ async def test_pages(client, admin):
     assert (body["total"], [item["id"] for item in body["items"]]) == (5, [4, 3])
 
 
+async def test_a_page_of_large_results_ends_early_and_its_cursor_goes_on(client, app, admin, monkeypatch):
+    monkeypatch.setattr("api.history.listing.page.__defaults__", (0, None, 2500))
+    sizes = [10, 1000, 1000, 1000, 10, 5000, 10, 10]
+    echoes = [row(i, request_type="json", result="x" * size, input_data_size=size) for i, size in enumerate(sizes)]
+    await insert(app, [*echoes, row(8, request_type="json", status_code=400, input_data_size=5000)])
+    pages, cursor = [], ""
+    while cursor is not None:
+        body = (await client.get(f"/history?limit=5{cursor}", headers=admin)).json()
+        assert body["total"] == 9
+        pages.append([int(item["request_id"]) for item in body["items"]])
+        cursor = body["next_cursor"] and f"&cursor={body['next_cursor']}"
+    assert pages == [[8, 7, 6, 5], [4, 3, 2, 1], [0]]
+
+
 FILTERS = [
     {},
     {"status_code": 503},
