@@ -35,7 +35,7 @@ Every error body is `{"detail": "<message>"}`.
 | 429 | over a rate; `Retry-After` says when to come back |
 | 431 | headers of more than 32 KiB |
 | 500 | a defect; the traceback is in the log, never in the answer |
-| 503 | busy, restarting or down, or the call could not be recorded; `Retry-After` says when to come back |
+| 503 | busy, restarting or down, or the database cannot be read or written; `Retry-After` says when to come back |
 | 504 | the model server did not answer in time |
 """
 

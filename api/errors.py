@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from litestar.types import Scope, Send
 from sqlalchemy.exc import DBAPIError
@@ -111,6 +112,7 @@ class Unavailable(ServiceError):  # noqa: N818
 
     status = 503
     detail = "the service is unavailable, try again later"
+    database = "the database is unavailable, try again later"
 
     def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after)})
@@ -146,7 +148,7 @@ def as_service_error(error: Exception) -> ServiceError:
         deep = isinstance(error, RecursionError)
         return BadRequest("the JSON is nested too deeply" if deep else "the JSON is not UTF-8")
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):
-        return Unavailable("the database is unavailable, try again later")
+        return Unavailable(Unavailable.database)
     return ServiceError()
 
 
@@ -174,5 +176,7 @@ def answer_to(error: Exception, scope: Scope) -> ServiceError:
 
 def render(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
     """Litestar's exception handler for everything."""
+    if isinstance(error, RequestEntityTooLarge):  # Litestar's own names no limit
+        error = TooLarge(f"the body is over {request.route_handler.resolve_request_max_body_size()} bytes")
     answer = answer_to(error, request.scope)
     return Response({"detail": answer.detail}, status_code=answer.status, headers=answer.headers)
