@@ -148,7 +148,8 @@ def _urlencoded(body: bytes) -> list[tuple[str, bytes]]:
 
 
 def _checked_json(text: bytes) -> bytes:
-    """`text` itself, once it is known to be JSON (RFC 8259): no NaN, no lone surrogate, no bottomless nesting."""
+    """`text` itself, once it is known to be JSON (RFC 8259): no NaN, no bottomless nesting. Of what the RFC leaves
+    open, msgspec refuses lone surrogates, numbers beyond a double (1e400) and integers of more than 4300 digits."""
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
