@@ -5,11 +5,11 @@ from typing import Any
 from litestar import MediaType, Request, Response, Router
 from litestar.datastructures import ResponseHeader
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme
 from litestar.status_codes import HTTP_404_NOT_FOUND
 
-from api.pages import SAME_ORIGIN, asset, page
+from api.pages import SAME_ORIGIN, page
 
 POLICY = f"{SAME_ORIGIN}style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"
 """Both viewers style their parts by attributes and elements of their own; ReDoc searches in a worker."""
@@ -35,16 +35,20 @@ Every error body is `{"detail": "<message>"}`.
 | 429 | over a rate; `Retry-After` says when to come back |
 | 431 | headers of more than 32 KiB |
 | 500 | a defect; the traceback is in the log, never in the answer |
-| 503 | busy, restarting or down, or the call could not be recorded; `Retry-After` says when to come back |
+| 503 | busy, restarting or down, or the database cannot be read or written; `Retry-After` says when to come back |
 | 504 | the model server did not answer in time |
 """
 
 
-class _SwaggerUI(OpenAPIRenderPlugin):
-    """Litestar's own starts the viewer by a script in the page."""
+class _Document(JsonRenderPlugin):
+    """The document, without HEAD: it answers what GET does, which is told once."""
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
-        return asset("swagger.html").content
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        paths = {
+            path: {method: operation for method, operation in item.items() if method != "head"}
+            for path, item in openapi_schema["paths"].items()
+        }
+        return super().render(request, {**openapi_schema, "paths": paths})
 
 
 async def _plain_not_found(response: Response[Any]) -> Response[Any]:
@@ -63,7 +67,8 @@ openapi_config = OpenAPIConfig(
     description=DESCRIPTION,
     openapi_router=Router(
         "/docs",
-        route_handlers=[],
+        # Before Litestar's, which answers GET alone and starts the viewer by a script in the page.
+        route_handlers=[page("/", "swagger.html", POLICY)],
         after_request=_plain_not_found,
         response_headers=[ResponseHeader(name="Content-Security-Policy", value=POLICY, documentation_only=False)],
         include_in_schema=False,
@@ -78,5 +83,5 @@ openapi_config = OpenAPIConfig(
             "adminToken": SecurityScheme(type="http", scheme="bearer", description="`ADMIN_TOKEN`, for operators."),
         }
     ),
-    render_plugins=[_SwaggerUI(path="/"), JsonRenderPlugin(path="/openapi.json")],
+    render_plugins=[_Document(path="/openapi.json")],
 )

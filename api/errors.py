@@ -16,13 +16,17 @@ Every error body is `{"detail": "<message>"}`.
 """
 
 import logging
+import re
 from typing import Any, ClassVar
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.params import ParameterKwarg
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from litestar.types import Scope, Send
+from litestar.typing import FieldDefinition
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -111,6 +115,7 @@ class Unavailable(ServiceError):  # noqa: N818
 
     status = 503
     detail = "the service is unavailable, try again later"
+    database = "the database is unavailable, try again later"
 
     def __init__(self, detail: str | None = None, retry_after: int = 1) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after)})
@@ -123,21 +128,12 @@ class TimedOut(ServiceError):  # noqa: N818
     detail = "the model server did not answer in time"
 
 
-def _message(error: HTTPException) -> str:
-    """Litestar's own error in the contract's words: what was wrong with which field, never a value."""
-    if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        problems = [f"{item['key']}: {item['message']}" if item.get("key") else item["message"] for item in error.extra]
-        if problems:
-            return "; ".join(problems)
-    return error.detail or "error"
-
-
 def as_service_error(error: Exception) -> ServiceError:
     """The answer to any exception; an unforeseen one is a 500 that says nothing about itself."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, HTTPException) and error.status_code < HTTP_500_INTERNAL_SERVER_ERROR:
-        answer = ServiceError(_message(error), dict(error.headers or {}))
+        answer = ServiceError(error.detail or "error", dict(error.headers or {}))
         answer.status = error.status_code  # type: ignore[misc]  # Litestar's own: 404, 405, 413 ...
         return answer
     if isinstance(error, InternalServerException) and error.detail == "client disconnected prematurely":
@@ -146,7 +142,7 @@ def as_service_error(error: Exception) -> ServiceError:
         deep = isinstance(error, RecursionError)
         return BadRequest("the JSON is nested too deeply" if deep else "the JSON is not UTF-8")
     if isinstance(error, PoolTimeoutError) or (isinstance(error, DBAPIError) and not _programming(error)):
-        return Unavailable("the database is unavailable, try again later")
+        return Unavailable(Unavailable.database)
     return ServiceError()
 
 
@@ -172,7 +168,34 @@ def answer_to(error: Exception, scope: Scope) -> ServiceError:
     return answer
 
 
+def _problem(item: dict[str, str], parameters: dict[str, FieldDefinition]) -> str:
+    """What Litestar found, in the names that the client knows, never with a value."""
+    name, message = item.get("key", ""), item["message"]
+    if missing := re.fullmatch("Object missing required field `(.+)`", message):
+        name, message = missing[1], "missing"
+    elif message == repr(name):  # a KeyError: there is nothing to be checked
+        message = "missing"
+    parameter = parameters.get(name)
+    if parameter and parameter.is_literal and message.startswith("Invalid enum value"):
+        message = f"one of {', '.join(parameter.args)}"
+    if parameter and isinstance(parameter.kwarg_definition, ParameterKwarg):
+        name = parameter.kwarg_definition.name or name
+    elif name == "data":  # Litestar's name for a body
+        name = "body"
+    return f"{name}: {message}" if name else message
+
+
+def _told(error: Exception, request: Request[Any, Any, Any]) -> Exception:
+    """Litestar's own error in the contract's words: which limit, what was wrong with which field."""
+    if isinstance(error, RequestEntityTooLarge):
+        return TooLarge(f"the body is over {request.route_handler.resolve_request_max_body_size()} bytes")
+    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+        parameters = request.route_handler.parsed_fn_signature.parameters
+        return BadRequest("; ".join(_problem(item, parameters) for item in error.extra))
+    return error
+
+
 def render(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
     """Litestar's exception handler for everything."""
-    answer = answer_to(error, request.scope)
+    answer = answer_to(_told(error, request), request.scope)
     return Response({"detail": answer.detail}, status_code=answer.status, headers=answer.headers)

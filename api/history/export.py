@@ -10,7 +10,7 @@ import msgspec
 from api.history.listing import HistoryItem
 
 Format = Literal["ndjson", "csv"]
-MEDIA_TYPES: dict[Format, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
+MEDIA_TYPES: dict[Format, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
 NAMES = HistoryItem.__struct_fields__
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins so is run by spreadsheets (OWASP, CSV injection)."""

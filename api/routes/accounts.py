@@ -11,7 +11,7 @@ from api import examples
 from api.accounts import tokens
 from api.accounts.auth import may_administrate
 from api.accounts.users import create_user, subject_by_password
-from api.errors import BadRequest, Forbidden, TooManyRequests, Unauthorized
+from api.errors import BadRequest, Forbidden, TooManyRequests, Unauthorized, Unavailable
 from api.openapi import errors, exampled
 from api.settings import Access, Settings
 from api.throttling.client_address import client_address
@@ -67,7 +67,9 @@ class AccessToken(msgspec.Struct):
             401: "invalid or expired token",
             403: "only an administrator can make another",
             408: "the body did not come in time",
+            413: "the body is over 10485760 bytes",
             429: TooManyRequests.detail,
+            503: Unavailable.database,
         }
     ),
 )
@@ -110,7 +112,9 @@ async def register(
             400: "username: missing",
             401: "wrong username or password",
             408: "the body did not come in time",
+            413: "the body is over 10485760 bytes",
             429: TooManyRequests.detail,
+            503: Unavailable.database,
         }
     ),
 )

@@ -3,11 +3,15 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import HttpMethod, Request, route
+from litestar.status_codes import HTTP_200_OK
 
 from api import examples
 from api.errors import Unavailable
 from api.openapi import errors, exampled
+
+READING = [HttpMethod.GET, HttpMethod.HEAD]
+"""Monitors like to ask for the head."""
 
 
 class Live(msgspec.Struct):
@@ -29,8 +33,10 @@ class Ready(msgspec.Struct, omit_defaults=True):
     warning: str | None = None
 
 
-@get(
+@route(
     "/health/live",
+    http_method=READING,
+    status_code=HTTP_200_OK,
     tags=["health"],
     summary="Is the process alive?",
     operation_class=exampled(examples.LIVE),
@@ -41,8 +47,10 @@ async def live() -> Live:
     return Live("ok")
 
 
-@get(
+@route(
     "/health/ready",
+    http_method=READING,
+    status_code=HTTP_200_OK,
     tags=["health"],
     summary="Can a prediction be served?",
     operation_class=exampled(examples.READY),

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api import examples
 from api.accounts.auth import administrator, holder_of_admin_token
 from api.database import snapshot
-from api.errors import BadRequest
+from api.errors import BadRequest, Unavailable
 from api.history import cursors
 from api.history.deletion import delete_rows
 from api.history.export import MEDIA_TYPES, Format, encoded
@@ -23,7 +23,7 @@ from api.openapi import errors, exampled
 from api.settings import Settings
 
 SortBy = Annotated[Sort, QueryParameter(description="`newest` first or `slowest` first.")]
-ADMINISTRATORS = {401: "not authenticated", 403: "administrators only"}
+ADMINISTRATORS = {401: "not authenticated", 403: "administrators only", 503: Unavailable.database}
 
 
 class History(msgspec.Struct):
@@ -140,7 +140,12 @@ async def export_history(
     guards=[holder_of_admin_token],
     security=[{"adminToken": []}],
     responses=errors(
-        {400: "before: a time such as 2025-12-24T10:30:00Z", 401: "not authenticated", 403: "wrong admin token"}
+        {
+            400: "before: a time such as 2025-12-24T10:30:00Z",
+            401: "not authenticated",
+            403: "wrong admin token",
+            503: Unavailable.database,
+        }
     ),
 )
 async def delete_history(

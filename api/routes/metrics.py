@@ -32,4 +32,6 @@ async def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     look, of_torchserve = await asyncio.gather(app.readiness.find(), app.model_server.inspection.metrics())
     database_up, model = look.database_problem is None, look.model
     now = Now(database_up=database_up, ready_workers=model.ready_workers, description=model.description)
-    return Response(await asyncio.to_thread(exposition, now) + of_torchserve, media_type=CONTENT_TYPE_LATEST)
+    text = await asyncio.to_thread(exposition, now) + of_torchserve
+    # As a header: to a media type, Litestar adds a charset, and this one has its own.
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -7,12 +7,15 @@ from litestar.params import QueryParameter
 
 from api import examples
 from api.accounts.auth import administrator
+from api.errors import Unavailable
 from api.history.filters import Filter, Since, Until, Window
 from api.history.statistics import Stats, stats
 from api.history.timeline import Timeline, timeline
 from api.openapi import errors, exampled
 
-ERRORS = errors({400: "since: is after until", 401: "not authenticated", 403: "administrators only"})
+ERRORS = errors(
+    {400: "since: is after until", 401: "not authenticated", 403: "administrators only", 503: Unavailable.database}
+)
 
 
 @get(

@@ -47,3 +47,35 @@ async def test_an_odd_request_id_is_replaced(client, odd):
 async def test_json_that_is_not_utf_8_is_a_bad_request(client):
     answer = await client.post("/register", content=b'"\xff"', headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()) == (400, {"detail": "the JSON is not UTF-8"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        ("/register", {}, "body: missing"),
+        ("/register", {"json": {}}, "username: missing"),
+        ("/register", {"json": {"username": "ada"}}, "password: missing"),
+        ("/register", {"json": ["ada"]}, "body: Expected `object`, got `array`"),
+        ("/register", {"json": {"username": 1, "password": ""}}, "username: Expected `str`, got `int`"),
+        ("/token", {}, "username: missing"),
+        ("/token", {"data": {"username": "ada"}}, "password: missing"),
+    ],
+)
+async def test_a_bad_body_is_told_in_the_clients_own_names(client, path, body, detail):
+    answer = await client.post(path, **body)
+    assert (answer.status_code, answer.json()) == (400, {"detail": detail})
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/history/export?format=json", "format: one of ndjson, csv"),
+        ("/history/export?format=json&sort=up", "format: one of ndjson, csv; sort: one of newest, slowest"),
+        ("/history?sort=", "sort: one of newest, slowest"),
+        ("/history?limit=few", "limit: Expected `int`, got `str`"),
+        ("/history?limit=0", "limit: Expected `int` >= 1"),
+    ],
+)
+async def test_a_bad_parameter_is_told_in_the_clients_own_names(client, admin, path, detail):
+    answer = await client.get(path, headers=admin)
+    assert (answer.status_code, answer.json()) == (400, {"detail": detail})

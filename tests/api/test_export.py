@@ -58,7 +58,7 @@ async def test_csv_reads_back_and_runs_no_formula(client, app, admin):
     texts = ['=HYPERLINK("x")', "+1", "-1", "@x", "\tx", 'a "quoted", one', "two\nlines", None, "plain = text", ""]
     await insert(app, [row(i, error_message=text, user_id=2, image_width=7) for i, text in enumerate(texts)])
     answer = await client.get(f"{PATH}?format=csv", headers=admin)
-    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     read = list(csv.DictReader(io.StringIO(answer.text, newline="")))
     assert tuple(read[0]) == HistoryItem.__struct_fields__
     messages = [line["error_message"] for line in reversed(read)]

@@ -7,6 +7,7 @@ import httpx
 
 from api import readiness
 from api.app import create_app
+from tests.api.conftest import served
 
 
 def spoil(settings):
@@ -68,6 +69,19 @@ async def test_one_who_no_longer_waits_for_readiness_takes_it_from_nobody(client
     await asyncio.sleep(0)
     impatient.cancel()
     assert (await patient).problems == []
+
+
+async def test_those_who_ask_for_the_head_get_what_get_answers_without_a_body(app, model):
+    async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        for path, workers, code in [("live", [], 200), ("ready", WORKERS[1:], 503), ("ready", WORKERS, 200)]:
+            model.answer = describes(workers)
+            app.state.readiness = readiness.Readiness(app.state.engine, app.state.model_server.inspection)
+            get, head = await client.get(f"/health/{path}"), await client.head(f"/health/{path}")
+            assert (get.status_code, head.status_code, head.content) == (code, code, b"")
+            for name in ("X-Request-ID", "Date"):
+                del get.headers[name], head.headers[name]
+            assert head.headers.multi_items() == get.headers.multi_items()
+            assert (await client.options(f"/health/{path}")).headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_ready_says_how_many_images_wait(client, model):

@@ -183,6 +183,11 @@ async def test_the_state_of_the_parts(client, model):
     assert seen["ml_service_database_up", frozenset()] == 1
 
 
+async def test_the_media_type_names_its_format_and_its_charset_once(client):
+    answer = await client.get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=1.0.0; charset=utf-8"
+
+
 async def test_it_tells_neither_users_nor_secrets(client, settings):
     user = await sign_up(client, "ada-lovelace")
     await client.post("/forward", json=1, headers={**user, "X-Request-ID": "a-request"})

@@ -1,6 +1,8 @@
 import re
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from api import examples
 from api.history.listing import HistoryItem
@@ -9,17 +11,18 @@ from api.history.timeline import Timeline
 from api.routes.accounts import AccessToken, Credentials, NewUser, RegisteredUser
 from api.routes.health import Live, Ready
 from api.routes.history import History
+from tests.api.conftest import ADMIN_TOKEN
 
 PATHS = {
-    ("/register", "post"): {"201", "400", "401", "403", "408", "429", "500"},
-    ("/token", "post"): {"200", "400", "401", "408", "429", "500"},
+    ("/register", "post"): {"201", "400", "401", "403", "408", "413", "429", "500", "503"},
+    ("/token", "post"): {"200", "400", "401", "408", "413", "429", "500", "503"},
     ("/forward", "post"): {"200", "400", "401", "403", "408", "413", "429", "500", "503", "504"},
-    ("/history", "get"): {"200", "400", "401", "403", "500"},
-    ("/history", "delete"): {"204", "400", "401", "403", "500"},
-    ("/history/export", "get"): {"200", "400", "401", "403", "500"},
-    ("/history/{row_id}", "get"): {"200", "400", "401", "403", "404", "500"},
-    ("/stats", "get"): {"200", "400", "401", "403", "500"},
-    ("/stats/timeline", "get"): {"200", "400", "401", "403", "500"},
+    ("/history", "get"): {"200", "400", "401", "403", "500", "503"},
+    ("/history", "delete"): {"204", "400", "401", "403", "500", "503"},
+    ("/history/export", "get"): {"200", "400", "401", "403", "500", "503"},
+    ("/history/{row_id}", "get"): {"200", "400", "401", "403", "404", "500", "503"},
+    ("/stats", "get"): {"200", "400", "401", "403", "500", "503"},
+    ("/stats/timeline", "get"): {"200", "400", "401", "403", "500", "503"},
     ("/metrics", "get"): {"200", "401", "403", "500"},
     ("/health/live", "get"): {"200"},
     ("/health/ready", "get"): {"200", "500", "503"},
@@ -41,6 +44,40 @@ async def test_the_document_has_every_call_with_its_codes_and_auth(client):
     assert document["components"]["securitySchemes"].keys() == {"bearer", "adminToken"}
     body = document["paths"]["/forward"]["post"]["requestBody"]["content"]
     assert body.keys() == {"multipart/form-data", "application/x-www-form-urlencoded", "application/json", "image/*"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("post", "/register", {"json": {"username": "ada", "password": "correct horse"}}),
+        ("post", "/token", {"data": {"username": "ada", "password": "correct horse"}}),
+        ("get", "/history", {}),
+        ("delete", "/history", {}),
+        ("get", "/history/export", {}),
+        ("get", "/history/1", {}),
+        ("get", "/stats", {}),
+        ("get", "/stats/timeline", {}),
+    ],
+)
+async def test_it_says_that_a_call_takes_the_database(client, execute, admin, method, path, body):
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"} if method == "delete" else admin
+    document = (await client.get("/docs/openapi.json")).json()
+    for table in ("users", "forward_requests"):
+        execute(f"ALTER TABLE {table} RENAME TO {table}_of_another_version")
+    answer = await client.request(method, path, **body, headers={} if body else headers)
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    told = document["paths"][path.replace("/1", "/{row_id}")][method]["responses"]["503"]
+    assert told["content"]["application/json"]["examples"]["error-example-1"]["value"] == answer.json()
+
+
+@pytest.mark.parametrize(("path", "form"), [("/register", "json"), ("/token", "x-www-form-urlencoded")])
+async def test_it_says_what_a_body_may_have(client, settings, path, form):
+    document = (await client.get("/docs/openapi.json")).json()
+    body = b" " * (settings.max_body_bytes + 1)
+    answer = await client.post(path, content=body, headers={"Content-Type": f"application/{form}"})
+    assert answer.status_code == 413
+    told = document["paths"][path]["post"]["responses"]["413"]
+    assert told["content"]["application/json"]["examples"]["error-example-1"]["value"] == answer.json()
 
 
 async def test_every_body_and_every_answer_has_an_example(client):
@@ -73,6 +110,17 @@ def test_the_examples_are_what_the_routes_take_and_answer():
     for name, kind in pairs.items():
         example = getattr(examples, name)
         assert msgspec.to_builtins(msgspec.convert(example, kind)).keys() == example.keys(), name
+
+
+def test_the_readme_has_every_call_with_its_codes():
+    rows = re.findall(r"^\| (`(?:GET|POST|DELETE) .*) \| .* \| (.*) \|$", Path("README.md").read_text(), re.MULTILINE)
+    told = {
+        (path.replace("{id}", "{row_id}"), method.lower()): set(re.findall(r"\b[2-5]\d\d\b", answers))
+        for calls, answers in rows
+        for method, path in re.findall(r"`(\w+) (.+?)`", calls)
+    }
+    pages = {("/", "get"), ("/dashboard", "get"), ("/docs", "get"), ("/redoc", "get")}
+    assert told == {call: codes - {"500"} for call, codes in PATHS.items()} | {page: set() for page in pages}
 
 
 async def test_the_error_table_is_in_the_description(client):

@@ -4,7 +4,7 @@ import pytest
 
 from api.pages import ASSETS, MEDIA_TYPES
 
-PAGES = ["/", "/dashboard", "/redoc"]
+PAGES = ["/", "/dashboard", "/docs", "/redoc"]
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard"])
@@ -38,8 +38,11 @@ async def test_a_file_that_the_browser_has_is_not_sent_again(client, path):
 @pytest.mark.parametrize("path", [*PAGES, "/static/api.css"])
 async def test_only_get_and_head_are_answered(client, path):
     if path in PAGES:
-        head = await client.head(path)
+        get, head = await client.get(path), await client.head(path)
         assert (head.status_code, head.content) == (200, b"")
+        del get.headers["X-Request-ID"], head.headers["X-Request-ID"]
+        assert head.headers.multi_items() == get.headers.multi_items()
+        assert (await client.options(path)).headers["Allow"] == "GET, HEAD, OPTIONS"
     answer = await client.post(path)
     assert answer.status_code == 405
     assert answer.json().keys() == {"detail"}

@@ -50,6 +50,16 @@ async def test_a_client_that_leaves_while_uploading_is_a_499(app, rows):
     assert (row["status_code"], row["input_data_size"]) == (499, 100)
 
 
+async def test_what_is_no_call_of_it_has_no_row(app, rows):
+    async with served(app) as port:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            for method, code in (("GET", 405), ("HEAD", 405), ("PUT", 405), ("OPTIONS", 204)):
+                assert (await client.request(method, "/forward")).status_code == code
+        async with sent(port, b"POST /forward HTTP/one\r\n\r\n") as reader:
+            assert (await reader.readline()).split()[1] == b"400"
+    assert rows() == []
+
+
 async def test_a_client_that_leaves_while_the_model_works_is_a_499(settings, rows):
     async def slow(_):
         await asyncio.sleep(60)

@@ -26,7 +26,7 @@ async def test_every_answer_has_the_security_headers(client, method, path, code)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
-    kept = path in {"/", "/dashboard", "/redoc"} or "static" in path
+    kept = path in {"/", "/dashboard", "/docs", "/redoc"} or "static" in path
     assert answer.headers["Cache-Control"] == ("no-cache" if kept else "no-store")
     assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
 
