@@ -60,7 +60,7 @@ async def test_register_says_what_is_invalid(client, body, named):
     assert named in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b'{"username": "\\ud800"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 60_000, b'{"username": "\\ud800"}'])
 async def test_register_refuses_broken_json(client, content):
     answer = await client.post("/register", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400

@@ -8,7 +8,7 @@ from api import examples
 from api.history.listing import HistoryItem
 from api.history.statistics import Stats
 from api.history.timeline import Timeline
-from api.routes.accounts import AccessToken, Credentials, NewUser, RegisteredUser
+from api.routes.accounts import MAX_BYTES, AccessToken, Credentials, NewUser, RegisteredUser
 from api.routes.health import Live, Ready
 from api.routes.history import History
 from tests.api.conftest import ADMIN_TOKEN
@@ -71,9 +71,9 @@ async def test_it_says_that_a_call_takes_the_database(client, execute, admin, me
 
 
 @pytest.mark.parametrize(("path", "form"), [("/register", "json"), ("/token", "x-www-form-urlencoded")])
-async def test_it_says_what_a_body_may_have(client, settings, path, form):
+async def test_it_says_what_a_body_may_have(client, path, form):
     document = (await client.get("/docs/openapi.json")).json()
-    body = b" " * (settings.max_body_bytes + 1)
+    body = b" " * (MAX_BYTES + 1)
     answer = await client.post(path, content=body, headers={"Content-Type": f"application/{form}"})
     assert answer.status_code == 413
     told = document["paths"][path]["post"]["responses"]["413"]

@@ -220,7 +220,7 @@ def test_register(service: Service, fields: dict[str, object]) -> None:
     assert answer.json()["detail"].startswith(name)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"username": "x"}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"username": "x"}', b"\xff", b"[" * 60_000])
 def test_register_with_a_broken_body(service: Service, body: bytes) -> None:
     answer = httpx.post(f"{service.url}/register", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
