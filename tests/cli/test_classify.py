@@ -194,6 +194,31 @@ def test_ctrl_c_ends_it_at_once(server, tmp_path):
     assert process.returncode == 130
 
 
+def test_a_reader_that_leaves_ends_it_without_a_word(server, tmp_path):
+    for i in range(12):
+        (tmp_path / f"{i:02}.jpg").write_text("slow" if i else "b")
+    command = [*COMMAND, tmp_path, "--format", "csv", "--at-once", "2", "--url", server.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "file,rank,class,probability\n"
+        assert process.stdout.readline().endswith("00.jpg,1,b,0.75\n")
+        assert len(server.heads) < 12  # the others are still to come
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_full_disk_is_one_line(server, photos, form):
+    command = [*COMMAND, photos, "--format", form, "--url", server.url]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ml-service: cannot write the output: No space left on device")
+    assert done.stderr.count("\n") == 1
+
+
 def test_standard_input(server):
     done = run(server, "-", "--format", "json", input="bee")
     assert [(row["file"], row["predictions"][0]["class"]) for row in json.loads(done.stdout)] == [("-", "bee")]
@@ -228,6 +253,14 @@ def test_without_a_service_one_line_and_at_once(photos):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"ml-service: cannot reach {url}")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["foo", "127.0.0.1:8000", "ftp://h", "http://", "http://h:port", "http://h:99999", ""])
+def test_an_address_that_is_none_is_told_as_such(photos, url):
+    done = subprocess.run([*COMMAND, photos, "--url", url], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"ml-service: {url!r} is no address of a service, such as http://127.0.0.1:8000")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_folder_without_images(server, tmp_path):
