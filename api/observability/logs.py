@@ -14,6 +14,10 @@ from api.request_id import CURRENT
 
 MOMENT = 0.05
 """Seconds."""
+MOST = 20_000
+"""Lines on their way; beyond them, whoever reads is too slow or has stopped."""
+PATIENCE = 5.0
+"""Seconds that the end waits for the last of them."""
 TEXT = "%(levelname)s - %(asctime)s - %(request_id)s - %(name)s - %(module)s - %(message)s"
 JSON = {
     "()": "pythonjsonlogger.json.JsonFormatter",
@@ -30,7 +34,7 @@ class InThread(logging.Handler):
     it.
 
     It does so with what has come in `MOMENT` at once: in an overload, a turn of the thread for each line costs more
-    than the line. Once closed, it writes each line as it comes.
+    than the line. What nobody takes is dropped and counted. Once closed, it writes each line as it comes.
     """
 
     def __init__(self) -> None:
@@ -38,15 +42,18 @@ class InThread(logging.Handler):
         self._lines: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
         self._stream = sys.stderr
         self._ending = threading.Event()
+        self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Puts the line on its way."""
-        if self._thread.is_alive():
+        if not self._thread.is_alive():
+            self._write_lines([record])
+        elif self._lines.qsize() < MOST:
             self._lines.put(record)
         else:
-            self._write_lines([record])
+            self._dropped += 1
 
     def _write(self) -> None:
         ended = False
@@ -58,6 +65,12 @@ class InThread(logging.Handler):
                 lines.append(self._lines.get())
             ended = None in lines
             self._write_lines([line for line in lines if line is not None])
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                told = "%d lines of the log were dropped: they were not read in time", (dropped,)
+                line = logging.LogRecord(__name__, logging.WARNING, __file__, 0, *told, None)
+                self.filter(line)
+                self._write_lines([line])
 
     def _write_lines(self, lines: list[logging.LogRecord]) -> None:
         with suppress(OSError, ValueError):  # nobody reads it any more
@@ -76,7 +89,7 @@ class InThread(logging.Handler):
         try:
             self._ending.set()
             self._lines.put(None)
-            self._thread.join()
+            self._thread.join(PATIENCE)
         finally:
             self.release()
         super().close()

@@ -1,13 +1,17 @@
 """What stands in the log about a call."""
 
 import json
+import logging
+import os
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 import sqlalchemy
 
+from api.observability import logs
 from tests.api.processes import processes
 from tests.databases import sync
 from tests.images import encode, picture
@@ -70,6 +74,29 @@ def test_a_stop_by_a_signal_loses_no_line(logged, settings):
     assert any("call the-lost is not in the record" in line for line in lines), lines
     assert "Application shutdown complete" in lines[-2]
     assert "Finished server process" in lines[-1]
+
+
+def test_a_log_that_nobody_reads_neither_grows_nor_holds_up_the_end(monkeypatch):
+    monkeypatch.setattr(logs, "MOST", 100)
+    monkeypatch.setattr(logs, "PATIENCE", 0.2)
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream, open(reading) as reader:  # noqa: PTH123  # descriptors
+        monkeypatch.setattr("sys.stderr", stream)
+        handler = logs.InThread()
+        handler.addFilter(logs.request_id_filter("-"))
+        for number in range(3000):
+            handler.handle(logging.makeLogRecord({"msg": f"{number} {'x' * 1000}"}))
+            if number % 100 == 0:
+                time.sleep(0.01)
+        started = time.monotonic()
+        handler.close()
+        assert time.monotonic() - started < 2
+        written = dropped = 0
+        while written + dropped < 3000:
+            told = re.fullmatch(r"(\d+) lines of the log were dropped: .*\n", reader.readline())
+            written, dropped = written + (not told), dropped + int(told[1] if told else 0)
+        handler.close()
+    assert dropped > 2000
 
 
 def test_json_is_an_object_a_line(logged):
