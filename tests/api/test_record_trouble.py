@@ -16,6 +16,7 @@ from api.app import create_app
 from api.database import database_config, prepare
 from api.observability.metrics import REGISTRY
 from api.record.call import Call
+from api.record.late import LateRows
 from api.record.recorder import Recorder
 from api.record.sqlite import TOGETHER, SqliteWriter
 from tests.api.conftest import PREDICTION, served
@@ -261,3 +262,60 @@ async def test_a_group_of_more_than_one_statement_is_all_or_nothing(settings, ro
         writer.close()
         await engine.dispose()
     assert sorted(row["request_id"] for row in rows()) == sorted(["0", *(row["request_id"] for row in group)])
+
+
+class StoreUnderWay:
+    """Stands in for the database: what comes while it commits, and how many of the rows it then takes."""
+
+    def __init__(self, meanwhile, takes=1000):
+        self.meanwhile, self.takes, self.written = meanwhile, takes, []
+
+    async def take_back(self, rows):
+        return True
+
+    async def commit(self, entries):
+        self.meanwhile()
+        self.meanwhile = lambda: None
+        for entry in entries:
+            entry.committed.set_result(self.takes > 0)
+            if self.takes:
+                self.takes -= 1
+                self.written.append(entry.row["request_id"])
+
+
+def names(first, last):
+    return [f"late-{i}" for i in range(first, last)]
+
+
+def keep(late, first, last):
+    for name in names(first, last):
+        late.keep(Call().row(200, name))
+
+
+def lost(caplog):
+    return [record.request_id for record in caplog.records if "is not in the record" in record.message]
+
+
+async def test_beyond_a_bound_the_oldest_late_rows_are_lost(monkeypatch, caplog):
+    monkeypatch.setattr("api.record.late.LATE_ROWS", 10)
+    store = StoreUnderWay(lambda: None)
+    late = LateRows(store)
+    keep(late, 0, 13)
+    assert lost(caplog) == names(0, 3)
+    await late.write()
+    assert store.written == names(3, 13)
+
+
+# The oldest for which there is no room left, of those that the database did not take.
+@pytest.mark.parametrize(("takes", "gone"), [(0, names(0, 6)), (4, names(4, 6)), (1000, [])])
+async def test_late_rows_that_come_while_others_are_written_push_none_of_them_out(monkeypatch, caplog, takes, gone):
+    monkeypatch.setattr("api.record.late.LATE_ROWS", 10)
+    store = StoreUnderWay(lambda: keep(late, 10, 16), takes)
+    late = LateRows(store)
+    keep(late, 0, 10)
+    await late.write()
+    store.takes = 1000
+    await late.write()
+    assert lost(caplog) == gone
+    assert sorted(store.written) == sorted(set(names(0, 16)) - set(gone))
+    assert REGISTRY.get_sample_value("ml_service_record_late_rows") == 0
