@@ -122,13 +122,19 @@ def rows_of(count, **more):
     return [Call().row(200, f"row-{i}") | more for i in range(count)]
 
 
-@pytest.fixture
-async def recorder(settings):
+@asynccontextmanager
+async def recording(settings, *, best_effort=False):
     engine = prepare(database_config(settings.database_url).get_engine())
-    recorder = Recorder(engine)
+    recorder = Recorder(engine, best_effort=best_effort)
     async with recorder.running():
         yield recorder
     await engine.dispose()
+
+
+@pytest.fixture
+async def recorder(settings):
+    async with recording(settings) as recorder:
+        yield recorder
 
 
 async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
@@ -177,11 +183,8 @@ async def test_the_most_impatient_says_when(recorder: Recorder, monkeypatch):
 
 async def test_refusals_that_wait_at_the_end_are_written(settings, rows, monkeypatch):
     monkeypatch.setattr("api.record.recorder.COMPANY", 60)
-    engine = prepare(database_config(settings.database_url).get_engine())
-    recorder = Recorder(engine)
-    async with recorder.running():
+    async with recording(settings) as recorder:
         recorder.submit(Call().row(503, "last"))
-    await engine.dispose()
     assert [row["request_id"] for row in rows()] == ["last"]
 
 
@@ -319,3 +322,63 @@ async def test_late_rows_that_come_while_others_are_written_push_none_of_them_ou
     assert lost(caplog) == gone
     assert sorted(store.written) == sorted(set(names(0, 16)) - set(gone))
     assert REGISTRY.get_sample_value("ml_service_record_late_rows") == 0
+
+
+@pytest.fixture
+def trouble(monkeypatch):
+    """While it is set, the database takes no row; a commit says so after a moment."""
+    insert, trouble = SqliteWriter.insert, asyncio.Event()
+
+    async def failing(self, rows):
+        if trouble.is_set():
+            await asyncio.sleep(0.1)
+            raise sqlite3.OperationalError("disk I/O error")
+        await insert(self, rows)
+
+    monkeypatch.setattr(SqliteWriter, "insert", failing)
+    trouble.set()
+    return trouble
+
+
+async def cancelled(recorder, row):
+    """A call that is cut off while its row is being written."""
+    call = asyncio.create_task(recorder.record(row))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    with suppress(asyncio.CancelledError):
+        await call
+
+
+async def submitted(recorder, row):
+    """A call whose end nobody waits for."""
+    recorder.submit(row)
+
+
+@pytest.mark.parametrize("call", [cancelled, submitted])
+async def test_a_row_that_nobody_waits_for_is_written_late_as_any_other(recorder, rows, trouble, caplog, call):
+    await call(recorder, Call(result="{}").row(200, "alone"))
+    await asyncio.sleep(0.2)
+    trouble.clear()
+    await recorder.record(Call().row(200, "after"))
+    await until(lambda: len(rows()) == 2)
+    assert codes(rows) == [("after", 200), ("alone", 503)]
+    assert lost(caplog) == []
+
+
+@pytest.mark.parametrize("call", [cancelled, submitted])
+async def test_best_effort_logs_the_loss_of_a_row_that_nobody_waits_for(settings, rows, trouble, caplog, call):
+    async with recording(settings, best_effort=True) as recorder:
+        await call(recorder, Call().row(200, "alone"))
+        await asyncio.sleep(0.2)
+        trouble.clear()
+        await recorder.record(Call().row(200, "after"))
+    assert lost(caplog) == ["alone"]
+    assert codes(rows) == [("after", 200)]
+
+
+@pytest.mark.parametrize("call", [cancelled, submitted])
+async def test_at_the_end_what_the_database_does_not_take_is_logged_once(settings, rows, trouble, caplog, call):
+    async with recording(settings) as recorder:
+        await call(recorder, Call().row(200, "alone"))
+    assert lost(caplog) == ["alone"]
+    assert rows() == []
