@@ -14,7 +14,8 @@ from api.history.filters import Filter
 from api.models import ForwardRequest, HistoryTime, HistoryTotal
 
 Unit = Literal["hour", "day", "month"]
-FORMATS: dict[Unit, str] = {"hour": "%Y-%m-%d %H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+LENGTHS: dict[Unit, int] = {"hour": len("2025-12-24 10"), "day": len("2025-12-24"), "month": len("2025-12")}
+"""Of a period, which is the beginning of a time in ISO 8601."""
 PLAIN_OFFSET = 1000
 """Up to here the database may as well skip the rows itself."""
 
@@ -79,14 +80,19 @@ SUMS = {
 """What a single row adds to each column of `history_totals`."""
 
 
+def _period(start: datetime, unit: Unit) -> str:
+    """As the triggers write it. Periods are compared as texts, and `strftime` leaves years before 1000 too short."""
+    return start.isoformat(" ")[: LENGTHS[unit]]
+
+
 def of_periods(table: type[HistoryTotal] | type[HistoryTime], span: Span) -> list[ColumnElement[bool]]:
     """The rows of a table of totals that make up a span of whole units."""
     assert span.unit is not None  # noqa: S101
-    conditions, form = [table.unit == span.unit], FORMATS[span.unit]
+    conditions = [table.unit == span.unit]
     if span.since is not None:
-        conditions.append(table.period >= span.since.strftime(form))
+        conditions.append(table.period >= _period(span.since, span.unit))
     if span.until is not None:
-        conditions.append(table.period < span.until.strftime(form))
+        conditions.append(table.period < _period(span.until, span.unit))
     return conditions
 
 
@@ -153,7 +159,7 @@ def _into(span: Span, period: str) -> tuple[datetime | None, Iterator[Span]]:
     """The period that holds the row, in the next finer units."""
     if span.unit is None:
         return span.until, iter(())
-    start = datetime.strptime(period, FORMATS[span.unit]).replace(tzinfo=UTC)
+    start = datetime.fromisoformat(f"{period}-01" if span.unit == "month" else period).replace(tzinfo=UTC)
     end = after(start, span.unit)
     finer: dict[Unit, list[Span]] = {
         "month": [Span("day", start, end)],

@@ -35,18 +35,31 @@ class LateRows:
         """Writes as many as the database takes."""
         async with self.writing:
             while self._rows:
-                rows = [self._rows[i] for i in range(min(GROUP, len(self._rows)))]
-                if not await self._store.take_back(rows):
+                # Taken out first: in the meantime `keep` may drop the oldest to make room.
+                group = [self._rows.popleft() for _ in range(min(GROUP, len(self._rows)))]
+                missing = group
+                try:
+                    missing = await self._write(group)
+                finally:
+                    self._put_back(missing)
+                if len(missing) == len(group):
                     return
-                entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
-                await self._store.commit(entries)
-                if not any(entry.committed.result() for entry in entries):
-                    return
-                for entry in entries:
-                    row = self._rows.popleft()
-                    if not entry.committed.result():
-                        self._rows.append(row)
-                metrics.LATE_ROWS.set(len(self._rows))
+
+    async def _write(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of the rows that the database does not take."""
+        if not await self._store.take_back(rows):
+            return rows
+        entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in rows]
+        await self._store.commit(entries)
+        return [entry.row for entry in entries if not entry.committed.result()]
+
+    def _put_back(self, rows: list[dict[str, Any]]) -> None:
+        """They are the oldest again, and the first to be lost."""
+        beyond = max(0, len(rows) + len(self._rows) - LATE_ROWS)
+        for row in rows[:beyond]:
+            self.lose(row)
+        self._rows.extendleft(reversed(rows[beyond:]))
+        metrics.LATE_ROWS.set(len(self._rows))
 
     def lose(self, row: dict[str, Any]) -> None:
         """Says in the log which call has no row."""

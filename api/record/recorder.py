@@ -14,6 +14,7 @@ A row that cannot be written in time must not make its answer a lie, now or late
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -58,21 +59,19 @@ class Recorder:
         entry = self.submit(row, patience)
         deadline = asyncio.get_running_loop().call_later(DEADLINE, _withdraw, entry)
         try:
-            if await asyncio.shield(entry.committed):
-                return
+            committed = await asyncio.shield(entry.committed)
         finally:
             deadline.cancel()
-        if self._best_effort:
-            self._late.lose(row)
-            return
-        self._late.keep(row)
-        raise NotRecorded
+        if not committed and not self._best_effort:
+            raise NotRecorded
 
     def submit(self, row: dict[str, Any], patience: float | None = None) -> Entry:
         """Queues a row. A patient call's waits for company for half of its patience, a refusal's for a while unless it
-        says otherwise; any other takes along what waits."""
+        says otherwise; any other takes along what waits. What cannot be written is kept or lost, whoever waits for it.
+        """
         loop = asyncio.get_running_loop()
         entry = Entry(row, loop.create_future())
+        entry.committed.add_done_callback(functools.partial(self._account_for, row))
         self._waiting.append(entry)
         if patience is None:
             patience = 2 * COMPANY if row["status_code"] in REFUSALS else 0.0
@@ -83,6 +82,14 @@ class Recorder:
             self._stop_timer()
             self._timer = loop.call_later(wait, self._hurry)
         return entry
+
+    def _account_for(self, row: dict[str, Any], committed: asyncio.Future[bool]) -> None:
+        if committed.result():
+            return
+        if self._best_effort:
+            self._late.lose(row)
+        else:
+            self._late.keep(row)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -122,8 +122,7 @@ class Store:
 
 def _settle(entries: list[Entry], committed: bool) -> None:
     for entry in entries:
-        if not entry.committed.done():  # else its caller was cancelled
-            entry.committed.set_result(committed)
+        entry.committed.set_result(committed)
 
 
 def named(row: dict[str, Any]) -> dict[str, str]:

@@ -65,6 +65,20 @@ async def test_slices_and_rows_that_come_meanwhile(client, app):
     assert await count(engine) == len(slices) > 1
 
 
+async def test_who_deletes_beside_others_ends_when_nothing_is_left(client, app):
+    """The others take what this one has just chosen: on PostgreSQL its slice then deletes little or nothing."""
+    engine = app.state.engine
+    await insert(app, [row(i) for i in range(3000)])
+
+    async def left_after(before):
+        async for _ in delete_rows(engine, before):
+            pass
+        return await count(engine)
+
+    left = await asyncio.gather(left_after(None), left_after(None), left_after(START + timedelta(days=1)))
+    assert left == [0, 0, 0]
+
+
 async def test_writers_do_not_wait_for_a_large_deletion(app):
     """The reduced form of the test of a million rows in tests/scale."""
     async with served(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:

@@ -16,6 +16,7 @@ from api.app import create_app
 from api.database import database_config, prepare
 from api.observability.metrics import REGISTRY
 from api.record.call import Call
+from api.record.late import LateRows
 from api.record.recorder import Recorder
 from api.record.sqlite import TOGETHER, SqliteWriter
 from tests.api.conftest import PREDICTION, served
@@ -121,13 +122,19 @@ def rows_of(count, **more):
     return [Call().row(200, f"row-{i}") | more for i in range(count)]
 
 
-@pytest.fixture
-async def recorder(settings):
+@asynccontextmanager
+async def recording(settings, *, best_effort=False):
     engine = prepare(database_config(settings.database_url).get_engine())
-    recorder = Recorder(engine)
+    recorder = Recorder(engine, best_effort=best_effort)
     async with recorder.running():
         yield recorder
     await engine.dispose()
+
+
+@pytest.fixture
+async def recorder(settings):
+    async with recording(settings) as recorder:
+        yield recorder
 
 
 async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
@@ -176,11 +183,8 @@ async def test_the_most_impatient_says_when(recorder: Recorder, monkeypatch):
 
 async def test_refusals_that_wait_at_the_end_are_written(settings, rows, monkeypatch):
     monkeypatch.setattr("api.record.recorder.COMPANY", 60)
-    engine = prepare(database_config(settings.database_url).get_engine())
-    recorder = Recorder(engine)
-    async with recorder.running():
+    async with recording(settings) as recorder:
         recorder.submit(Call().row(503, "last"))
-    await engine.dispose()
     assert [row["request_id"] for row in rows()] == ["last"]
 
 
@@ -261,3 +265,120 @@ async def test_a_group_of_more_than_one_statement_is_all_or_nothing(settings, ro
         writer.close()
         await engine.dispose()
     assert sorted(row["request_id"] for row in rows()) == sorted(["0", *(row["request_id"] for row in group)])
+
+
+class StoreUnderWay:
+    """Stands in for the database: what comes while it commits, and how many of the rows it then takes."""
+
+    def __init__(self, meanwhile, takes=1000):
+        self.meanwhile, self.takes, self.written = meanwhile, takes, []
+
+    async def take_back(self, rows):
+        return True
+
+    async def commit(self, entries):
+        self.meanwhile()
+        self.meanwhile = lambda: None
+        for entry in entries:
+            entry.committed.set_result(self.takes > 0)
+            if self.takes:
+                self.takes -= 1
+                self.written.append(entry.row["request_id"])
+
+
+def names(first, last):
+    return [f"late-{i}" for i in range(first, last)]
+
+
+def keep(late, first, last):
+    for name in names(first, last):
+        late.keep(Call().row(200, name))
+
+
+def lost(caplog):
+    return [record.request_id for record in caplog.records if "is not in the record" in record.message]
+
+
+async def test_beyond_a_bound_the_oldest_late_rows_are_lost(monkeypatch, caplog):
+    monkeypatch.setattr("api.record.late.LATE_ROWS", 10)
+    store = StoreUnderWay(lambda: None)
+    late = LateRows(store)
+    keep(late, 0, 13)
+    assert lost(caplog) == names(0, 3)
+    await late.write()
+    assert store.written == names(3, 13)
+
+
+# The oldest for which there is no room left, of those that the database did not take.
+@pytest.mark.parametrize(("takes", "gone"), [(0, names(0, 6)), (4, names(4, 6)), (1000, [])])
+async def test_late_rows_that_come_while_others_are_written_push_none_of_them_out(monkeypatch, caplog, takes, gone):
+    monkeypatch.setattr("api.record.late.LATE_ROWS", 10)
+    store = StoreUnderWay(lambda: keep(late, 10, 16), takes)
+    late = LateRows(store)
+    keep(late, 0, 10)
+    await late.write()
+    store.takes = 1000
+    await late.write()
+    assert lost(caplog) == gone
+    assert sorted(store.written) == sorted(set(names(0, 16)) - set(gone))
+    assert REGISTRY.get_sample_value("ml_service_record_late_rows") == 0
+
+
+@pytest.fixture
+def trouble(monkeypatch):
+    """While it is set, the database takes no row; a commit says so after a moment."""
+    insert, trouble = SqliteWriter.insert, asyncio.Event()
+
+    async def failing(self, rows):
+        if trouble.is_set():
+            await asyncio.sleep(0.1)
+            raise sqlite3.OperationalError("disk I/O error")
+        await insert(self, rows)
+
+    monkeypatch.setattr(SqliteWriter, "insert", failing)
+    trouble.set()
+    return trouble
+
+
+async def cancelled(recorder, row):
+    """A call that is cut off while its row is being written."""
+    call = asyncio.create_task(recorder.record(row))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    with suppress(asyncio.CancelledError):
+        await call
+
+
+async def submitted(recorder, row):
+    """A call whose end nobody waits for."""
+    recorder.submit(row)
+
+
+@pytest.mark.parametrize("call", [cancelled, submitted])
+async def test_a_row_that_nobody_waits_for_is_written_late_as_any_other(recorder, rows, trouble, caplog, call):
+    await call(recorder, Call(result="{}").row(200, "alone"))
+    await asyncio.sleep(0.2)
+    trouble.clear()
+    await recorder.record(Call().row(200, "after"))
+    await until(lambda: len(rows()) == 2)
+    assert codes(rows) == [("after", 200), ("alone", 503)]
+    assert lost(caplog) == []
+
+
+@pytest.mark.parametrize("call", [cancelled, submitted])
+async def test_best_effort_logs_the_loss_of_a_row_that_nobody_waits_for(settings, rows, trouble, caplog, call):
+    async with recording(settings, best_effort=True) as recorder:
+        await call(recorder, Call().row(200, "alone"))
+        await asyncio.sleep(0.2)
+        trouble.clear()
+        await recorder.record(Call().row(200, "after"))
+    assert lost(caplog) == ["alone"]
+    assert codes(rows) == [("after", 200)]
+
+
+@pytest.mark.parametrize("call", [cancelled, submitted])
+async def test_at_the_end_what_the_database_does_not_take_is_logged_once(settings, rows, trouble, caplog, call):
+    async with recording(settings) as recorder:
+        await call(recorder, Call().row(200, "alone"))
+    assert lost(caplog) == ["alone"]
+    assert rows() == []

@@ -98,6 +98,20 @@ async def test_windows_are_exact_at_their_edges(client, app, admin, monkeypatch,
         assert_equal(await get(client, admin, **query), inside)
 
 
+async def test_windows_may_begin_or_end_in_years_of_three_digits(client, app, admin):
+    rows = random_rows(9, 50)
+    await insert(app, rows)
+    for query, inside in [
+        ({"since": "0300-01-01"}, rows),
+        ({"since": "0300-01-31T23:59:59.5"}, rows),
+        ({"window": "80000w", "until": "2027-01-01"}, rows),
+        ({"until": "0999-06-01"}, []),
+        ({"since": "0999-06-01T12:30:00", "until": "2020-01-01"}, []),
+    ]:
+        assert_equal(await get(client, admin, **query), inside)
+        assert (await get(client, admin, "/history", **query))["total"] == len(inside), query
+
+
 async def test_a_window_is_the_same_in_every_time_zone(client, app, admin):
     rows = random_rows(6, 300, days=2)
     await insert(app, rows)

@@ -12,11 +12,12 @@ from sqlalchemy import delete, select, update
 
 from api.history.filters import Filter
 from api.history.quantiles import histogram
-from api.history.totals import FORMATS, floor, spans
+from api.history.totals import floor, spans
 from api.models import ForwardRequest, HistoryTime, HistoryTotal, User
 from tests.api.rows import START, insert, random_rows
 from tests.databases import migrate, on_both
 
+FORMATS = {"hour": "%Y-%m-%d %H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 SIZES = ("requests", "bytes", "widths", "width", "heights", "height")
 
 
