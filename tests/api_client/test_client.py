@@ -251,6 +251,16 @@ def test_nothing_is_sent_again_that_may_be_at_work(call, waiting):
     assert len(requests) == 1
 
 
+@pytest.mark.parametrize(
+    "hopeless", [httpx.UnsupportedProtocol("'htp://' is none"), httpx.LocalProtocolError("Illegal header value")]
+)
+def test_what_cannot_be_sent_is_not_tried_again(call, waiting, hopeless):
+    handler, requests = one_after_the_other(hopeless, good())
+    with pytest.raises(Unreachable, match=str(hopeless)):
+        call(handler, "classify", b"")
+    assert len(requests) == 1
+
+
 def test_no_service_is_told_in_one_line(call):
     handler, requests = one_after_the_other(httpx.ConnectError("Connection\nrefused"), good())
     with pytest.raises(Unreachable, match="no answer from http://service: Connection refused"):
