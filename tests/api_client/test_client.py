@@ -273,6 +273,26 @@ def test_a_redirect_is_no_answer(call):
         call(lambda _: httpx.Response(307, headers={"Location": "http://elsewhere"}), "send_json", 1)
 
 
+@pytest.mark.parametrize("answer", [{"content": b"<h1>It works"}, {"content": b"\xff"}, {"json": {}}, {"json": [1]}])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("classify", [b""]), ("send_json", [1]), ("login", ["ada", "wrong horse"]), ("history", []), ("stats", [])],
+)
+def test_an_answer_of_something_else_is_an_error(call, name, arguments, answer):
+    handler, requests = one_after_the_other(httpx.Response(200, headers={"X-Request-ID": "abc"}, **answer))
+    with pytest.raises(ApiError, match="no answer of the API; check that") as caught:
+        call(handler, name, *arguments)
+    assert (caught.value.status, caught.value.request_id) == (200, "abc")
+    assert str(requests[0].url.copy_with(query=None)) in caught.value.detail
+
+
+def test_a_row_of_something_else_is_an_error(call):
+    for page in ({"items": [{"id": 1}], "next_cursor": None}, {"items": [ROW]}):
+        handler, _ = one_after_the_other(httpx.Response(200, json=page))
+        with pytest.raises(ApiError, match="no answer of the API; check that"):
+            call(handler, "history")
+
+
 def test_it_needs_nothing_of_the_service():
     code = "import sys, api_client; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
