@@ -1,11 +1,19 @@
-"""What the API answers, as types. Fields that a newer service adds are left out, so that it does not break a client."""
+"""What the API answers, as types. Fields that a newer service adds are left out, so that it does not break a client.
 
-from collections.abc import Mapping
+Each function here raises ApiError for a good answer that is not the API's: another server's page, say.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import httpx
+
+from api_client.errors import ApiError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,20 @@ class Stats:
     by_user: Mapping[str | None, Group]
 
 
+def _reading(read: Callable[[httpx.Response], T]) -> Callable[[httpx.Response], T]:
+    """`read`, for an answer that may be anybody's."""
+
+    @wraps(read)
+    def checked(answer: httpx.Response) -> T:
+        try:
+            return read(answer)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApiError.foreign(answer) from error
+
+    return checked
+
+
+@_reading
 def classification(answer: httpx.Response) -> Classification:
     """From an answer of `/forward` to an image."""
     result = answer.json()["result"]
@@ -105,11 +127,27 @@ def classification(answer: httpx.Response) -> Classification:
     return Classification(predictions, result.get("warning"), answer.headers.get("x-request-id", ""), _timing(answer))
 
 
-def history_row(item: Mapping[str, Any]) -> HistoryRow:
-    """From an item of `/history`."""
-    return HistoryRow(**_known(HistoryRow, item) | {"created_at": _time(item["created_at"])})
+@_reading
+def received(answer: httpx.Response) -> Any:
+    """From an answer of `/forward` to JSON."""
+    return answer.json()["result"]["received_data"]
 
 
+@_reading
+def token(answer: httpx.Response) -> Token:
+    """From an answer of `/token`."""
+    found = answer.json()
+    return Token(found["access_token"], found["expires_in"])
+
+
+@_reading
+def page(answer: httpx.Response) -> tuple[list[HistoryRow], str | None]:
+    """From an answer of `/history`: its rows, and the cursor of the next page, if there is one."""
+    found = answer.json()
+    return [_row(item) for item in found["items"]], found["next_cursor"]
+
+
+@_reading
 def statistics(answer: httpx.Response) -> Stats:
     """From an answer of `/stats`."""
     found = answer.json()
@@ -119,6 +157,10 @@ def statistics(answer: httpx.Response) -> Stats:
     }
     times = {name: _time(found[name]) if found[name] else None for name in ("since", "until")}
     return Stats(**_known(Stats, found) | times | groups)
+
+
+def _row(item: Mapping[str, Any]) -> HistoryRow:
+    return HistoryRow(**_known(HistoryRow, item) | {"created_at": _time(item["created_at"])})
 
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

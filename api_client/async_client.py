@@ -7,8 +7,8 @@ from typing import Any, Self
 import httpx
 from tenacity import AsyncRetrying
 
-from api_client import calls
-from api_client.answers import Classification, HistoryRow, Stats, Token, classification, history_row, statistics
+from api_client import answers, calls
+from api_client.answers import Classification, HistoryRow, Stats, Token
 from api_client.calls import PAGE, Call, Image, Moment, Sort, signed
 from api_client.errors import accepted, unreachable
 from api_client.retries import RETRY_FOR, TIMEOUT, policy
@@ -32,17 +32,17 @@ class AsyncClient:
 
     async def classify(self, image: Image, top_k: int = 5) -> Classification:
         """As `Client.classify`. A file is read at once, before anything is awaited."""
-        return classification(await self._send(calls.classify(image, top_k)))
+        return answers.classification(await self._send(calls.classify(image, top_k)))
 
     async def send_json(self, data: Any) -> Any:
         """As `Client.send_json`."""
-        return (await self._send(calls.send_json(data))).json()["result"]["received_data"]
+        return answers.received(await self._send(calls.send_json(data)))
 
     async def login(self, username: str, password: str) -> Token:
         """As `Client.login`."""
-        answer = (await self._send(calls.login(username, password))).json()
-        self.token = answer["access_token"]
-        return Token(answer["access_token"], answer["expires_in"])
+        token = answers.token(await self._send(calls.login(username, password)))
+        self.token = token.access_token
+        return token
 
     async def history(
         self,
@@ -63,17 +63,17 @@ class AsyncClient:
         }
         cursor = None
         while True:
-            page = (await self._send(calls.history(cursor, page_size, filters))).json()
-            for item in page["items"]:
-                yield history_row(item)
-            if (cursor := page["next_cursor"]) is None:
+            rows, cursor = answers.page(await self._send(calls.history(cursor, page_size, filters)))
+            for row in rows:
+                yield row
+            if cursor is None:
                 return
 
     async def stats(
         self, *, since: Moment | None = None, until: Moment | None = None, window: str | None = None
     ) -> Stats:
         """As `Client.stats`."""
-        return statistics(await self._send(calls.stats({"since": since, "until": until, "window": window})))
+        return answers.statistics(await self._send(calls.stats({"since": since, "until": until, "window": window})))
 
     async def _send(self, call: Call) -> httpx.Response:
         return await AsyncRetrying(**self._policy)(self._attempt, call)

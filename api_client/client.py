@@ -7,8 +7,8 @@ from typing import Any, Self
 import httpx
 from tenacity import Retrying
 
-from api_client import calls
-from api_client.answers import Classification, HistoryRow, Stats, Token, classification, history_row, statistics
+from api_client import answers, calls
+from api_client.answers import Classification, HistoryRow, Stats, Token
 from api_client.calls import PAGE, Call, Image, Moment, Sort, signed
 from api_client.errors import accepted, unreachable
 from api_client.retries import RETRY_FOR, TIMEOUT, policy
@@ -17,8 +17,9 @@ from api_client.retries import RETRY_FOR, TIMEOUT, policy
 class Client:
     """Calls of the API at `url`; usable from several threads. `token` goes with every call.
 
-    Every method raises `ApiError` for an answer of 400 and above and `Unreachable` where none came. A call that may
-    succeed later is sent again, for up to `retry_for` seconds; 0 turns that off. `transport` stands in for the network.
+    Every method raises `ApiError` for an answer of 400 and above, or of something else than the API, and `Unreachable`
+    where none came. A call that may succeed later is sent again, for up to `retry_for` seconds; 0 turns that off.
+    `transport` stands in for the network.
     """
 
     def __init__(
@@ -36,17 +37,17 @@ class Client:
 
     def classify(self, image: Image, top_k: int = 5) -> Classification:
         """The `top_k` most probable classes of an image: a path, bytes, or an open file."""
-        return classification(self._send(calls.classify(image, top_k)))
+        return answers.classification(self._send(calls.classify(image, top_k)))
 
     def send_json(self, data: Any) -> Any:
         """Sends JSON, which the service records; what it says it has received."""
-        return self._send(calls.send_json(data)).json()["result"]["received_data"]
+        return answers.received(self._send(calls.send_json(data)))
 
     def login(self, username: str, password: str) -> Token:
         """Signs in; calls from here on carry the token."""
-        answer = self._send(calls.login(username, password)).json()
-        self.token = answer["access_token"]
-        return Token(answer["access_token"], answer["expires_in"])
+        token = answers.token(self._send(calls.login(username, password)))
+        self.token = token.access_token
+        return token
 
     def history(
         self,
@@ -67,14 +68,14 @@ class Client:
         }
         cursor = None
         while True:
-            page = self._send(calls.history(cursor, page_size, filters)).json()
-            yield from map(history_row, page["items"])
-            if (cursor := page["next_cursor"]) is None:
+            rows, cursor = answers.page(self._send(calls.history(cursor, page_size, filters)))
+            yield from rows
+            if cursor is None:
                 return
 
     def stats(self, *, since: Moment | None = None, until: Moment | None = None, window: str | None = None) -> Stats:
         """Statistics of the history. Takes an administrator's token."""
-        return statistics(self._send(calls.stats({"since": since, "until": until, "window": window})))
+        return answers.statistics(self._send(calls.stats({"since": since, "until": until, "window": window})))
 
     def _send(self, call: Call) -> httpx.Response:
         return Retrying(**self._policy)(self._attempt, call)

@@ -1,7 +1,7 @@
 """What a call can end with instead of an answer.
 
 ClientError
-├── ApiError       the service answered, with an error
+├── ApiError       the service answered, with an error, or something else did
 └── Unreachable    no answer came: no connection, a broken one, or too long a wait
 """
 
@@ -21,7 +21,8 @@ class Unreachable(ClientError):  # noqa: N818
 
 class ApiError(ClientError):
     """An answer of 400 and above: its `status`, the `detail` of its body, the `request_id` that the log and the history
-    know it by, and `retry_after`, the seconds of its `Retry-After` (None without one)."""
+    know it by, and `retry_after`, the seconds of its `Retry-After` (None without one). Below 400, it is not the API's.
+    """
 
     def __init__(
         self, status: int, detail: str, request_id: str | None = None, retry_after: float | None = None
@@ -39,6 +40,17 @@ class ApiError(ClientError):
             detail = str(answer.json()["detail"])
         except (ValueError, KeyError, TypeError):
             detail = answer.reason_phrase or "no detail"
+        return cls._of(answer, detail)
+
+    @classmethod
+    def foreign(cls, answer: httpx.Response) -> "ApiError":
+        """From an answer in which there is not what the API answers."""
+        url = answer.url.copy_with(query=None)
+        check = f"check that {url} is the service's, and no older than this client"
+        return cls._of(answer, f"no answer of the API; {check}")
+
+    @classmethod
+    def _of(cls, answer: httpx.Response, detail: str) -> "ApiError":
         headers = answer.headers
         return cls(answer.status_code, detail, headers.get("x-request-id"), _seconds(headers.get("retry-after")))
 

@@ -2,6 +2,7 @@
 
 Again after 503 and 429, once the time in `Retry-After` is over, and after a connection that could not be made or broke.
 Never after a time-out, the service's 504 or this side's own: the model may still be at work on the first attempt.
+Never where nothing can be sent, as to an address that is not of HTTP, or with a token of two lines.
 Each call of this client may be repeated; a repeated image is one more row in the history.
 """
 
@@ -17,6 +18,7 @@ TIMEOUT = 60.0
 RETRY_FOR = 60.0
 """Seconds in which a call may be sent again."""
 AGAIN = (429, 503)
+UNSENDABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 JITTER = 0.25
 """Up to so much of the asked wait is added, so that clients refused together do not come back together."""
 WITHOUT_ADVICE = wait_exponential_jitter(multiplier=0.25, max=8, jitter=0.25)
@@ -26,9 +28,9 @@ def worth_repeating(error: BaseException) -> bool:
     """Whether another attempt may succeed and cannot do harm."""
     if isinstance(error, ApiError):
         return error.status in AGAIN
-    return isinstance(error, Unreachable) and (
-        isinstance(error.__cause__, httpx.ConnectTimeout) or not isinstance(error.__cause__, httpx.TimeoutException)
-    )
+    if not isinstance(error, Unreachable) or isinstance(error.__cause__, UNSENDABLE):
+        return False
+    return isinstance(error.__cause__, httpx.ConnectTimeout) or not isinstance(error.__cause__, httpx.TimeoutException)
 
 
 def wait(state: RetryCallState) -> float:

@@ -85,8 +85,9 @@ def _fingerprint(weights: Path | None) -> str:
     """Changes with whatever the archive is made of."""
     digest = hashlib.sha256(version("torch").encode())
     for package in (handlers, cli):
-        for path in sorted(Path(str(package.__file__)).parent.glob("*.*")):
-            digest.update(path.read_bytes())
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*")):
+            if path.is_file() and path.parent.name != "__pycache__":
+                digest.update(path.read_bytes())
     if weights:
         digest.update(f"{weights.absolute()} {weights.stat().st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

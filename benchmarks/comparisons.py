@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.load import FORM, HttpTarget, form
-from benchmarks.results import Figure, ratio
+from benchmarks.results import Cell, Figure, ratio
 from benchmarks.rounds import Pace, interleave
 from benchmarks.servers import Service
 from cli.errors import CommandError
@@ -102,9 +102,16 @@ async def large_image(api: Service, images: Sequence[bytes], large: bytes, folde
         posts = [form("image", each, "photo.jpg") for each in bodies]
         targets.append(HttpTarget(f"{name} through the API", f"{api.url}/forward", FORM, posts, folder / name))
     small, big = (each[1] for each in await interleave(targets, [1], pace))
+    return Comparison("large", large_figures(small, big), {"800x600": small.as_json(), "4032x3024": big.as_json()})
+
+
+def large_figures(small: Cell, big: Cell) -> list[Figure]:
+    """The medians and their ratio, as far as enough answers came to tell."""
     figures = [
-        Figure(f"{name} through the API, median", (cell.p50 or 0) * 1e3, "ms")
+        Figure(f"{name} through the API, median", cell.p50 * 1e3, "ms")
         for name, cell in (("800×600", small), ("4032×3024", big))
+        if cell.p50 is not None
     ]
-    figures.append(Figure("4032×3024 to 800×600, time at concurrency 1", ratio(big.p50 or 0, small.p50 or 0)))
-    return Comparison("large", figures, {"800x600": small.as_json(), "4032x3024": big.as_json()})
+    if small.p50 is not None and big.p50 is not None:
+        figures.append(Figure("4032×3024 to 800×600, time at concurrency 1", ratio(big.p50, small.p50)))
+    return figures

@@ -37,7 +37,7 @@ class Logits(nn.Module):
             self.register_buffer(name, torch.tensor(config["preprocessing"][name]).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """What `Classifier.classify` does without a compiled copy."""
+        """What `Engine.classify` does without a compiled copy."""
         scaled = pixels.permute(0, 3, 1, 2).float().div(255).sub(self.mean).div(self.std)
         logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
         return logits

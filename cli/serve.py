@@ -114,13 +114,13 @@ class _Service:
         with self.console.status("Waiting for the model") as status:
             health = await self.health()
             clock = asyncio.get_running_loop().time
-            late = clock() + LONG
+            start, told = clock(), False
             while health is None:
-                if clock() > late:
-                    late = float("inf")
+                if clock() - start > LONG and not told:
+                    told = True
                     self.console.print(f"This takes long; see {self.folder.logs}")
                 await asyncio.sleep(0.5)
-                status.update(f"Waiting for the model, {LONG - late + clock():.0f} s")
+                status.update(f"Waiting for the model, {clock() - start:.0f} s")
                 health = await self.health()
         self.ready = True
         self.console.print(f"Ready: {self.url} (documentation: {self.url}/docs)")

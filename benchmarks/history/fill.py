@@ -23,10 +23,11 @@ ROW = """
     CASE WHEN i % 100 < 70 THEN 0.02 ELSE 0.001 END * (1 + 4 * {random} * {random} * {random}), i % 300000,
     CASE WHEN i % 100 < 70 THEN 640 + i % 7 END, CASE WHEN i % 100 < 70 THEN 480 + i % 5 END,
     CASE WHEN i % 1000 < 960 THEN 200 WHEN i % 1000 < 985 THEN 400 WHEN i % 1000 < 998 THEN 503
-         WHEN i % 20000 = 999 THEN 504 ELSE 403 END,
+         WHEN i % 20000 = 998 THEN 504 ELSE 403 END,
     CASE WHEN i % 1000 < 960 THEN '{{"predictions": [' || {padding} || ']}}' END,
     CASE WHEN i % 1000 >= 960 THEN 'bad request' END, CASE WHEN i % 2 = 0 THEN 1 + i / 2 % {users} END, {time}"""
-"""Row number i: most images, all errors fast or slow alike, one in 20,000 a 504, half of them of some user."""
+"""Row number i: most images, all errors fast or slow alike, half of the rows of some user; one in 20,000 is a 504, all
+of them the last user's."""
 
 
 def migrate(url: str, revision: str) -> None:

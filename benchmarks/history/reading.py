@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from benchmarks.history.fill import ROWS_A_DAY
 from benchmarks.history.service import Reader, ask
 
 
@@ -24,13 +25,14 @@ async def load_into_numpy(engine: AsyncEngine) -> None:
     _ = times.mean(), sizes.mean(), *(np.nanmean(column) for column in images)
 
 
+NOTHING = "status 418, none"
+
+
 def queries(end: datetime, rows: int) -> dict[str, dict[str, Any]]:
-    """The pages to measure: first, last and middle, plain and with each filter."""
+    """The pages to measure: first, last and middle, plain and with each filter. All but `NOTHING` have rows."""
+    reach = timedelta(days=min(10, rows / ROWS_A_DAY))
     day = {"since": (end - timedelta(hours=24)).isoformat(), "until": end.isoformat()}
-    uneven = {
-        "since": (end - timedelta(days=3, minutes=17)).isoformat(),
-        "until": (end - timedelta(hours=30, minutes=41)).isoformat(),
-    }
+    uneven = {"since": (end - reach * 0.301).isoformat(), "until": (end - reach * 0.128).isoformat()}
     return {
         "first": {},
         "first of 1000": {"limit": 1000},
@@ -44,7 +46,7 @@ def queries(end: datetime, rows: int) -> dict[str, dict[str, Any]]:
         "status 504, rare": {"status_code": 504},
         "status 504, slowest": {"status_code": 504, "sort": "slowest"},
         "status 503, 1000 of them": {"status_code": 503, "limit": 1000},
-        "status 418, none": {"status_code": 418},
+        NOTHING: {"status_code": 418},
         "status 503, last by offset": {"status_code": 503, "offset": int(rows * 0.012)},
         "type json": {"request_type": "json"},
         "type json, slowest": {"request_type": "json", "sort": "slowest"},
@@ -52,8 +54,8 @@ def queries(end: datetime, rows: int) -> dict[str, dict[str, Any]]:
         "user, slowest": {"user": "user7", "sort": "slowest"},
         "user, slowest, 1000 of them": {"user": "user7", "sort": "slowest", "limit": 1000},
         "no user": {"user": ""},
-        "user, 504": {"user": "user10", "status_code": 504},
-        "user, type, status": {"user": "user7", "request_type": "json", "status_code": 503},
+        "user, 504": {"user": "user20", "status_code": 504},
+        "user, type, status": {"user": "user14", "request_type": "json", "status_code": 503},
         "day, status 503": day | {"status_code": 503},
         "day, slowest": day | {"sort": "slowest"},
         "uneven window, slowest": uneven | {"sort": "slowest"},
@@ -62,27 +64,33 @@ def queries(end: datetime, rows: int) -> dict[str, dict[str, Any]]:
 
 
 async def pages(client: httpx.AsyncClient, end: datetime, rows: int) -> dict[str, float]:
-    """Milliseconds of each page, and of the thousandth by cursor and of the last one."""
-    with Reader(client) as reader:
-        found = {name: await reader.milliseconds("/history", **query) for name, query in queries(end, rows).items()}
-        return found | await _deeper(client, reader, rows)
+    """Milliseconds of each page, those far down by cursor included.
 
-
-async def _deeper(client: httpx.AsyncClient, reader: Reader, rows: int) -> dict[str, float]:
+    Raises:
+        RuntimeError: a page is empty, and so the cheapest there is.
+    """
     found = {}
-    deeper: dict[str, dict[str, Any]] = {
+    with Reader(client) as reader:
+        for name, query in (queries(end, rows) | await _deep(client, rows)).items():
+            if name != NOTHING and not (await ask(client, "/history", **query)()).json()["items"]:
+                raise RuntimeError(f"{name}: an empty page")
+            found[name] = await reader.milliseconds("/history", **query)
+    return found
+
+
+async def _deep(client: httpx.AsyncClient, rows: int) -> dict[str, dict[str, Any]]:
+    """The thousandth pages by cursor, or as deep as there are rows for."""
+    depth, found = max(2, min(1000, rows // 1000)), {}
+    ways: dict[str, dict[str, Any]] = {
         "": {},
         ", slowest": {"sort": "slowest"},
-        ", status 503": {"status_code": 503},
+        ", status 503, 10 each": {"status_code": 503, "limit": 10},
     }
-    for name, query in deeper.items():
-        last: dict[str, Any] = {}
-        for _ in range(min(1000, rows // 1000)):
-            cursor = (await ask(client, "/history", **query | last)()).json()["next_cursor"]
-            if cursor is None:
-                break
-            last = {"cursor": cursor}
-        found["thousandth by cursor" + name] = await reader.milliseconds("/history", **query | last)
+    for name, query in ways.items():
+        place: dict[str, Any] = {}
+        for _ in range(depth - 1):
+            place = {"cursor": (await ask(client, "/history", **query | place)()).json()["next_cursor"]}
+        found[f"page {depth} by cursor{name}"] = query | place
     return found
 
 

@@ -41,16 +41,18 @@ async def served(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, AsyncEngine
         app = create_app(settings)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         running = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        async with app.state.engine.connect() as database:
-            stamp = await database.scalar(select(User.token_stamp).where(User.id == 1))
-        headers = {"Authorization": f"Bearer {tokens.issue(tokens.Subject(1, stamp), settings)}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=300) as client:
-            yield client, app.state.engine
-        server.should_exit = True
-        await running
+        try:
+            while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+                await asyncio.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            async with app.state.engine.connect() as database:
+                stamp = await database.scalar(select(User.token_stamp).where(User.id == 1))
+            headers = {"Authorization": f"Bearer {tokens.issue(tokens.Subject(1, stamp), settings)}"}
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=300) as client:
+                yield client, app.state.engine
+        finally:
+            server.should_exit = True
+            await running
 
 
 async def milliseconds(work: Callable[[], Awaitable[Any]], repeats: int = REPEATS) -> float:

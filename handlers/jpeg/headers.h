@@ -36,7 +36,7 @@ struct Headers {
                     if (size != 2) return false;
                     interval = body[0] << 8 | body[1];
                     break;
-                case 0xE0: if (size >= 5 && !memcmp(body, "JFIF", 5)) jfif = true; break;
+                case 0xE0: if (size >= 14 && !memcmp(body, "JFIF", 5)) jfif = true; break;
                 case 0xEE: if (size >= 12 && !memcmp(body, "Adobe", 5)) adobe = body[11]; break;
                 default:
                     if ((marker < 0xE0 || marker > 0xEF) && marker != 0xFE) return false;

@@ -1,7 +1,7 @@
 """throttle and token stamps
 
 Revision ID: 0003
-Revises: 0001
+Revises: 0002
 Create Date: 2026-11-23 13:05:12.417302
 """
 

@@ -251,6 +251,16 @@ def test_nothing_is_sent_again_that_may_be_at_work(call, waiting):
     assert len(requests) == 1
 
 
+@pytest.mark.parametrize(
+    "hopeless", [httpx.UnsupportedProtocol("'htp://' is none"), httpx.LocalProtocolError("Illegal header value")]
+)
+def test_what_cannot_be_sent_is_not_tried_again(call, waiting, hopeless):
+    handler, requests = one_after_the_other(hopeless, good())
+    with pytest.raises(Unreachable, match=str(hopeless)):
+        call(handler, "classify", b"")
+    assert len(requests) == 1
+
+
 def test_no_service_is_told_in_one_line(call):
     handler, requests = one_after_the_other(httpx.ConnectError("Connection\nrefused"), good())
     with pytest.raises(Unreachable, match="no answer from http://service: Connection refused"):
@@ -261,6 +271,26 @@ def test_no_service_is_told_in_one_line(call):
 def test_a_redirect_is_no_answer(call):
     with pytest.raises(ApiError, match="307"):
         call(lambda _: httpx.Response(307, headers={"Location": "http://elsewhere"}), "send_json", 1)
+
+
+@pytest.mark.parametrize("answer", [{"content": b"<h1>It works"}, {"content": b"\xff"}, {"json": {}}, {"json": [1]}])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("classify", [b""]), ("send_json", [1]), ("login", ["ada", "wrong horse"]), ("history", []), ("stats", [])],
+)
+def test_an_answer_of_something_else_is_an_error(call, name, arguments, answer):
+    handler, requests = one_after_the_other(httpx.Response(200, headers={"X-Request-ID": "abc"}, **answer))
+    with pytest.raises(ApiError, match="no answer of the API; check that") as caught:
+        call(handler, name, *arguments)
+    assert (caught.value.status, caught.value.request_id) == (200, "abc")
+    assert str(requests[0].url.copy_with(query=None)) in caught.value.detail
+
+
+def test_a_row_of_something_else_is_an_error(call):
+    for page in ({"items": [{"id": 1}], "next_cursor": None}, {"items": [ROW]}):
+        handler, _ = one_after_the_other(httpx.Response(200, json=page))
+        with pytest.raises(ApiError, match="no answer of the API; check that"):
+            call(handler, "history")
 
 
 def test_it_needs_nothing_of_the_service():

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import chart, report
+from benchmarks.comparisons import large_figures
 from benchmarks.results import Cell, Measured, Row, figures
 
 
@@ -56,6 +57,16 @@ def test_each_precision_has_its_own_ratios():
 def test_no_ratio_without_both_of_its_rows():
     assert figures([ROWS[3]]) == []
     assert [figure.question for figure in figures([ROWS[2]])] == ["api bf16 at concurrency 64 to 8"]
+
+
+def test_no_figure_of_a_median_that_is_missing():
+    some, none = Cell([Measured(40, 2, 0.05, 0.1)]), Cell([Measured(1, 2, None, None)])
+    times = ["800×600 through the API, median", "4032×3024 through the API, median"]
+    both = [(figure.question, round(figure.value, 3)) for figure in large_figures(some, Cell([Measured(9, 2, 0.2, 1)]))]
+    assert both == [(times[0], 50), (times[1], 200), ("4032×3024 to 800×600, time at concurrency 1", 4)]
+    assert [figure.question for figure in large_figures(some, none)] == times[:1]
+    assert [figure.question for figure in large_figures(none, some)] == times[1:]
+    assert large_figures(none, none) == []
 
 
 def test_the_table():

@@ -25,7 +25,8 @@ COMMAND = [Path(sys.executable).with_name("ml-service"), "classify"]
 
 
 class Server(ThreadingHTTPServer):
-    """Sees in an image the class that its bytes name. `bad` is no image, `busy` is refused the first time."""
+    """Sees in an image the class that its bytes name. `bad` is no image, `busy` is refused the first time,
+    and to `b page` it answers as another server would."""
 
     daemon_threads = True
 
@@ -66,13 +67,15 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(503, {"detail": "busy"}, {"Retry-After": "1"})
         elif content == "bad":
             self.answer(400, {"detail": "bad request"})
+        elif content == "b page":
+            self.answer(200, b"<h1>It works")
         else:
             predictions = [{"class": content, "probability": 0.75}, {"class": "other", "probability": 0.1}]
             result = {"predictions": predictions} | ({"warning": "mean nothing"} if self.server.warning else {})
             self.answer(200, {"result": result})
 
     def answer(self, status: int, body: Any, headers: dict[str, str] = {}) -> None:  # noqa: B006
-        content = json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content)), "X-Request-ID": "abc"}.items():
             self.send_header(name, value)
@@ -142,6 +145,15 @@ def test_a_bad_file_is_told_and_the_others_go_on(server, photos):
         f"ml-service: {photos}/missing.jpg: No such file or directory",
     ]
     assert done.returncode == 3
+
+
+def test_another_server_is_told_in_one_line(server, tmp_path):
+    (tmp_path / "x.jpg").write_text("b page")
+    done = run(server, tmp_path / "x.jpg")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"ml-service: {tmp_path}/x.jpg: 200: ")
+    assert f"{server.url}/forward" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""How the supervisor starts the API."""
+"""How the supervisor starts the API, and what the terminal hears of it."""
 
+import io
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -8,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import pytest
+from rich.console import Console
 
 from api.settings import Settings
 from cli.run_folder import RunFolder
@@ -36,3 +40,22 @@ def test_the_api_believes_no_forwarded_address_of_its_own_machine(tmp_path: Path
     finally:
         process.terminate()
         process.wait(30)
+
+
+async def test_the_terminal_says_how_long_the_start_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = _Service(Settings(_env_file=None), RunFolder(tmp_path))
+    service.console = Console(file=io.StringIO())
+    answers: list[dict[str, object] | None] = [None, None, None, {"status": "ok"}]
+    shown: list[str] = []
+
+    async def health() -> dict[str, object] | None:
+        return answers.pop(0)
+
+    monkeypatch.setattr(service, "health", health)
+    monkeypatch.setattr("cli.serve.LONG", 0.2)
+    monkeypatch.setattr("rich.status.Status.update", lambda _, status: shown.append(status))
+    await service.announce()
+    seconds = [int(re.fullmatch(r"Waiting for the model, (\d+) s", text)[1]) for text in shown]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] >= 1
+    assert service.console.file.getvalue().count("This takes long") == 1

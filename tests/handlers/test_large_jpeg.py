@@ -106,12 +106,17 @@ def test_what_is_kept_is_as_of_the_whole(jpegs: LargeJpegs, size: tuple[int, int
 def test_small_ones_rare_ones_and_broken_ones_are_pillows(jpegs: LargeJpegs) -> None:
     large = picture(6, 2000, 1900)
     good = encode(large, "JPEG")
+    rgb = encode(large, "JPEG", keep_rgb=True)
+    adobe = rgb.index(b"\xff\xee")
+    # Less than libjpeg takes for JFIF's segment, which would make it Y'CbCr, instead of Adobe's, which says RGB.
+    short = rgb[:2] + b"\xff\xe0\x00\x0aJFIF\x00\x01\x01\x00" + rgb[2:adobe] + rgb[adobe + 16 :]
     others = {
         "small": encode(picture(6, 1800, 1200), "JPEG"),
         "progressive": encode(large, "JPEG", progressive=True),
         "gray": encode(large.convert("L"), "JPEG"),
         "cmyk": encode(large.convert("CMYK"), "JPEG"),
-        "rgb": encode(large, "JPEG", keep_rgb=True),
+        "rgb": rgb,
+        "rgb with a short segment of JFIF's": short,
         "png": encode(large, "PNG"),
         "cut": good[: len(good) // 2],
         "without its end": good[:-2],
