@@ -171,3 +171,15 @@ async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterato
         if not read.more:
             return
         after = position(read.items[-1], sort)
+
+
+async def begun(slices: AsyncIterator[list[HistoryItem]]) -> AsyncIterator[list[HistoryItem]]:
+    """`slices`, the first of which is there: trouble until then is an error, and no answer that breaks off."""
+    first: list[HistoryItem] = await anext(slices, [])
+
+    async def all_of_them() -> AsyncIterator[list[HistoryItem]]:
+        yield first
+        async for items in slices:
+            yield items
+
+    return all_of_them()

@@ -18,7 +18,7 @@ from api.history import cursors
 from api.history.deletion import delete_rows
 from api.history.export import MEDIA_TYPES, Format, encoded
 from api.history.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
-from api.history.listing import HistoryItem, Sort, one, page, position, reading, slices
+from api.history.listing import HistoryItem, Sort, begun, one, page, position, reading, slices
 from api.openapi import errors, exampled
 from api.settings import Settings
 
@@ -126,7 +126,7 @@ async def export_history(
         async with engine.connect() as database:
             where = where.of_user(await user_id_of(database, user))
     return Stream(
-        encoded(slices(engine, where, sort), file_format),
+        encoded(await begun(slices(engine, where, sort)), file_format),
         media_type=MEDIA_TYPES[file_format],
         headers={"Content-Disposition": f'attachment; filename="history.{file_format}"'},
     )

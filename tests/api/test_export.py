@@ -9,6 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from api.history.export import encoded
 from api.history.filters import Filter
@@ -51,6 +52,16 @@ async def test_slices_end_early_where_results_are_large(client, app, admin, monk
     assert max(pieces) < 3000 + 4000 + 7 * 400
     items = [json.loads(line) for line in (await client.get(PATH, headers=admin)).text.splitlines()]
     assert [len(item["result"]) for item in reversed(items)] == sizes
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+async def test_trouble_at_its_beginning_is_an_error(client, admin, monkeypatch, form):
+    async def gone(*_, **__):
+        raise OperationalError("SELECT", {}, Exception("the database is gone"))
+
+    monkeypatch.setattr("api.history.listing.reading", gone)
+    answer = await client.get(f"{PATH}?format={form}", headers=admin)
+    assert (answer.status_code, answer.json()["detail"][:12]) == (503, "the database")
 
 
 async def test_csv_reads_back_and_runs_no_formula(client, app, admin):
