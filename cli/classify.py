@@ -64,14 +64,19 @@ async def _classify(job: Job, files: list[Path], write: Write) -> bool:
             transient=True,
             disable=not show,
         )
-        for path, seen in progress:
-            result = await seen
-            if isinstance(result, Classification):
-                warning = result.warning or warning
-                write(Result(str(path), result))
-            else:
-                complete = False
-                errors.print(f"ml-service: {path}: {result}")
+        try:
+            for path, seen in progress:
+                result = await seen
+                if isinstance(result, Classification):
+                    warning = result.warning or warning
+                    write(Result(str(path), result))
+                else:
+                    complete = False
+                    errors.print(f"ml-service: {path}: {result}")
+        finally:  # the reader of the output may leave early; none may ask the client once it is closed
+            for each in outcomes:
+                each.cancel()
+            await asyncio.gather(*outcomes, return_exceptions=True)
     if warning:
         errors.print(f"Warning: {warning}", style="bold red")
     return complete

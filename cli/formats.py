@@ -84,5 +84,6 @@ def _csv() -> Iterator[Write]:
     def write(result: Result) -> None:
         for rank, seen in enumerate(result.seen.predictions, 1):
             rows.writerow([result.file, rank, seen.class_name, seen.probability])
+        sys.stdout.flush()
 
     yield write

@@ -194,6 +194,21 @@ def test_ctrl_c_ends_it_at_once(server, tmp_path):
     assert process.returncode == 130
 
 
+def test_a_reader_that_leaves_ends_it_without_a_word(server, tmp_path):
+    for i in range(12):
+        (tmp_path / f"{i:02}.jpg").write_text("slow" if i else "b")
+    command = [*COMMAND, tmp_path, "--format", "csv", "--at-once", "2", "--url", server.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "file,rank,class,probability\n"
+        assert process.stdout.readline().endswith("00.jpg,1,b,0.75\n")
+        assert len(server.heads) < 12  # the others are still to come
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_standard_input(server):
     done = run(server, "-", "--format", "json", input="bee")
     assert [(row["file"], row["predictions"][0]["class"]) for row in json.loads(done.stdout)] == [("-", "bee")]
