@@ -209,6 +209,16 @@ def test_a_reader_that_leaves_ends_it_without_a_word(server, tmp_path):
     assert process.returncode == 1
 
 
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_full_disk_is_one_line(server, photos, form):
+    command = [*COMMAND, photos, "--format", form, "--url", server.url]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ml-service: cannot write the output: No space left on device")
+    assert done.stderr.count("\n") == 1
+
+
 def test_standard_input(server):
     done = run(server, "-", "--format", "json", input="bee")
     assert [(row["file"], row["predictions"][0]["class"]) for row in json.loads(done.stdout)] == [("-", "bee")]

@@ -1,0 +1,46 @@
+"""The console script: what a person at the terminal is told when the output cannot be written."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("ml-service")
+FULL = "ml-service: cannot write the output: No space left on device; make room, or send it elsewhere\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, migrated: Path) -> Path:
+    """With an empty database."""
+    shutil.copy(migrated, tmp_path / "ml_service.db")
+    return tmp_path
+
+
+def run(folder: Path, redirected: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "-c", f'"$0" "$@" {redirected}', COMMAND, *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("history",), ("history", "--json"), ("stats",), ("--help",), ("history", "--help")], ids=" ".join
+)
+def test_a_full_disk_is_one_line(folder, arguments):
+    done = run(folder, "> /dev/full", *arguments)
+    assert (done.returncode, done.stderr) == (1, FULL)
+
+
+def test_a_full_disk_under_both_outputs_is_still_an_error(folder):
+    assert run(folder, "> /dev/full 2>&1", "history").returncode == 1
+
+
+def test_a_reader_that_is_gone_is_no_news(folder):
+    done = run(folder, "| true", "history", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_output_at_all(folder):
+    done = run(folder, ">&-", "history", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
