@@ -8,6 +8,7 @@ import bcrypt
 MIN_CHARACTERS = 8
 MAX_BYTES = 72
 """bcrypt reads no further."""
+NO_TEXT = "password: is not text in UTF-8"
 
 _DUMMY_HASH = bcrypt.hashpw(b"nobody's password", bcrypt.gensalt())
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -21,6 +22,8 @@ def problem_with(password: str) -> str | None:
     """Why `password` cannot be taken, or None."""
     if len(password) < MIN_CHARACTERS:
         return f"password: at least {MIN_CHARACTERS} characters"
+    if any("\ud800" <= character <= "\udfff" for character in password):
+        return NO_TEXT  # halves of a character, which JSON and the terminal let through
     if len(password.encode()) > MAX_BYTES:
         return f"password: at most {MAX_BYTES} bytes in UTF-8"
     if "\0" in password:
@@ -37,7 +40,7 @@ async def hash_password(password: str) -> str:
 async def verify_password(password: str, password_hash: str | None) -> bool:
     """Whether `password` belongs to the hash; takes as long where there is no hash (no such user)."""
     # Passwords that could never have been stored still cost one comparison.
-    candidate = password.encode()[:MAX_BYTES].replace(b"\0", b"?")
+    candidate = password.encode(errors="replace")[:MAX_BYTES].replace(b"\0", b"?")
     stored = password_hash.encode() if password_hash else _DUMMY_HASH
     async with _slot():
         matches = await asyncio.to_thread(bcrypt.checkpw, candidate, stored)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.commands.app import RECORD, app, example
+from cli.errors import CommandError
 
 
 @app.command(
@@ -96,7 +97,12 @@ def show_stats(since: Since = None, until: Until = None, window: Window = None, 
 
 
 def _password() -> str:
-    """Asked twice at a terminal, else a line of standard input."""
-    if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    return sys.stdin.readline().rstrip("\n")
+    """Asked twice at a terminal, else a line of standard input; in UTF-8, as browsers send it, whatever the locale."""
+    from api.accounts.passwords import NO_TEXT  # noqa: PLC0415
+
+    try:
+        if sys.stdin.isatty():
+            return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise CommandError(NO_TEXT) from None

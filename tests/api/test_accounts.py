@@ -8,6 +8,7 @@ import httpx
 import pytest
 from litestar.testing import AsyncTestClient
 
+from api.accounts import passwords
 from api.app import create_app
 from api.settings import Access
 from tests.api.conftest import ADMIN_TOKEN, served
@@ -19,6 +20,10 @@ OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 @pytest.fixture(autouse=True)
 def cheap_hashes():
     """Here they cost what they cost."""
+
+
+FORM = "application/x-www-form-urlencoded"
+LONE_SURROGATE = b'{"username": "someone", "password": "longenough\\ud800"}'
 
 
 def account(name="someone", password="correct horse", **more):
@@ -60,7 +65,7 @@ async def test_register_says_what_is_invalid(client, body, named):
     assert named in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 60_000, b'{"username": "\\ud800"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 60_000, b'{"username": "\\ud800"}', LONE_SURROGATE])
 async def test_register_refuses_broken_json(client, content):
     answer = await client.post("/register", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
@@ -162,3 +167,18 @@ async def test_token_refuses_an_incomplete_form(client, form):
     answer = await client.post("/token", data=form)
     assert answer.status_code == 400
     assert answer.json().keys() == {"detail"}
+
+
+@pytest.mark.parametrize("password", [b"longenough%ED%A0%80", b"longenough%ff", b"longenough\xff", b"%ED%A0%80" * 8])
+async def test_token_refuses_a_password_that_is_no_text(client, password):
+    await client.post("/register", json=account())
+    content = b"username=someone&password=" + password
+    answer = await client.post("/token", content=content, headers={"Content-Type": FORM})
+    assert answer.status_code in {400, 401}
+    assert answer.json().keys() == {"detail"}
+
+
+async def test_half_a_character_is_no_password():
+    password = "longenough\ud800"
+    assert passwords.problem_with(password) == "password: is not text in UTF-8"
+    assert not await passwords.verify_password(password, await passwords.hash_password("longenough?"))

@@ -16,14 +16,15 @@ def told(tmp_path: Path, migrated: Path):
     """Runs `ml-service` with a line to read; its exit code and all that it said."""
     shutil.copy(migrated, tmp_path / "ml_service.db")
 
-    def run(*arguments: str, typed: str = "") -> tuple[int, str]:
+    def run(*arguments: str, typed: str = "", **environment: str) -> tuple[int, str]:
         ran = subprocess.run(
             [Path(sys.executable).with_name("ml-service"), *arguments],
-            env={"PATH": "", "HOME": str(tmp_path)},
+            env={"PATH": "", "HOME": str(tmp_path), **environment},
             cwd=tmp_path,
             input=typed,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             check=False,
             timeout=60,
         )
@@ -65,3 +66,15 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(told, tmp_path: Pat
     assert code == 1
     assert said.startswith("ml-service: DATABASE_URL: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("command", ["create-admin", "reset-password"])
+def test_a_password_that_is_no_text_is_one_line(told, command, locale) -> None:
+    said = told(command, "ada", typed="longenough1\udcff\n", LC_ALL=locale)
+    assert said == (1, "ml-service: password: is not text in UTF-8\n")
+
+
+def test_a_password_is_read_as_utf_8_whatever_the_locale(told, tmp_path: Path) -> None:
+    told("create-admin", "ada", typed="пароль-пароль\r\n", PYTHONIOENCODING="latin-1")
+    assert bcrypt.checkpw("пароль-пароль".encode(), user(tmp_path)[0])
