@@ -23,6 +23,8 @@ async def opened(url: str) -> AsyncIterator[AsyncEngine]:
         yield engine
     except ServiceError as error:
         raise CommandError(error.detail) from None
+    except UnicodeEncodeError:  # only what was typed can hold halves of characters
+        raise CommandError("a name that is not text in UTF-8; set the terminal's encoding to UTF-8") from None
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
         raise CommandError(f"DATABASE_URL: {reason}; is it migrated (alembic upgrade head)?") from None

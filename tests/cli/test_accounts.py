@@ -78,3 +78,11 @@ def test_a_password_that_is_no_text_is_one_line(told, command, locale) -> None:
 def test_a_password_is_read_as_utf_8_whatever_the_locale(told, tmp_path: Path) -> None:
     told("create-admin", "ada", typed="пароль-пароль\r\n", PYTHONIOENCODING="latin-1")
     assert bcrypt.checkpw("пароль-пароль".encode(), user(tmp_path)[0])
+
+
+@pytest.mark.parametrize("arguments", ["create-admin", "reset-password", "revoke-tokens", "history --user"])
+def test_a_name_that_is_no_text_is_one_line(told, arguments) -> None:
+    code, said = told(*arguments.split(), "\udcffada", typed="correct horse\n")
+    assert code == 1
+    assert said.startswith("ml-service: ")
+    assert said.count("\n") == 1
