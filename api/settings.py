@@ -22,6 +22,8 @@ MIN_SECRET_BYTES = 32
 PLACEHOLDER = "change-in-production"
 """What the sample secrets of `.env.example` have in common; production refuses them."""
 
+NO_TEXT = ".env: is not text in UTF-8"
+
 
 class Environment(StrEnum):
     """Where the service runs; production is strict about secrets."""
@@ -180,6 +182,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SystemExit(told(error)[0]) from None
+    except UnicodeDecodeError:
+        raise SystemExit(f"{NO_TEXT}; save it in that encoding") from None
 
 
 def told(error: ValidationError) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, told
+from api.settings import MIN_SECRET_BYTES, NO_TEXT, PLACEHOLDER, Settings, told
 from cli.checks.finding import Finding, ok, problem, warning
 
 MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
@@ -24,6 +24,8 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
             settings.secret_key = ""
     except ValidationError as error:
         return None, [problem("settings", line, "correct it in the environment or in .env") for line in told(error)]
+    except UnicodeDecodeError:
+        return None, [problem("settings", NO_TEXT, "save it in that encoding")]
     return settings, [*_values(settings), *_secrets_file(made)]
 
 

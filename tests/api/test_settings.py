@@ -106,3 +106,14 @@ def test_uvicorn_stops_with_that_line(tmp_path):
     assert stopped.returncode != 0
     assert stopped.stderr.strip().startswith("PORT: ")
     assert "\n" not in stopped.stderr.strip()
+
+
+@pytest.mark.parametrize("content", ["# порт\nPORT=9000\n".encode("cp1251"), "PORT=9000\n".encode("utf-16")])
+def test_an_env_file_of_another_encoding_is_named(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    (tmp_path / "secrets.env").write_text("PORT=8000\n")
+    for overrides in ({}, {"_env_file": (tmp_path / "secrets.env", ".env")}):
+        with pytest.raises(SystemExit) as stop:
+            load_settings(**overrides)
+        assert str(stop.value) == ".env: is not text in UTF-8; save it in that encoding"

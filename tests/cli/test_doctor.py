@@ -129,6 +129,13 @@ def test_no_secret_is_shown(keys, monkeypatch):
 # Settings
 
 
+def test_an_env_file_of_another_encoding(place, monkeypatch):
+    (place / "latin").mkdir()
+    monkeypatch.chdir(place / "latin")
+    Path(".env").write_bytes("# Gerät\n".encode("cp1252"))
+    assert ".env: is not text in UTF-8" in said("settings", "problem")
+
+
 def test_every_bad_setting_is_named(monkeypatch):
     monkeypatch.setenv("PORT", "http")
     monkeypatch.setenv("LOG_LEVEL", "LOUD")
