@@ -7,13 +7,14 @@ list the same names; a test compares the three.
 import re
 import secrets
 from enum import StrEnum
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from api.throttling.rate import Rate
@@ -22,6 +23,13 @@ MIN_SECRET_BYTES = 32
 PLACEHOLDER = "change-in-production"
 """What the sample secrets of `.env.example` have in common; production refuses them."""
 
+DRIVERS = {
+    "sqlite+aiosqlite": "aiosqlite",
+    "postgresql+psycopg": "'ml-service-api[postgres]'",
+    "postgresql+asyncpg": "asyncpg",
+}
+"""What `DATABASE_URL` may begin with, and what pip is asked for."""
+BAD_PORT = "its port is no number from 1 to 65535"
 NO_TEXT = ".env: is not text in UTF-8"
 
 
@@ -62,6 +70,14 @@ def _http_url(value: str) -> str:
     if not value.lower().startswith("http://"):
         raise ValueError("has to begin with http://: the model server is on this machine")
     return value.rstrip("/")
+
+
+def _check_file(url: URL) -> None:
+    if url.host or url.username:
+        raise ValueError("three slashes come before a file of SQLite, four before one with its whole path")
+    name = url.database or ":memory:"
+    if name.removeprefix("file:").startswith(":memory:") or url.query.get("mode") == "memory":
+        raise ValueError("a database in memory is not shared by the processes and commands: name a file")
 
 
 Url = Annotated[str, BeforeValidator(_http_url)]
@@ -141,11 +157,20 @@ class Settings(BaseSettings):
     @classmethod
     def _known_database(cls, value: str) -> str:
         try:
-            driver = make_url(value).drivername
+            url = make_url(value)
         except ArgumentError:
             raise ValueError("is not a database URL") from None
-        if driver.partition("+")[2] not in {"aiosqlite", "asyncpg", "psycopg"}:
-            raise ValueError("needs an async driver, such as sqlite+aiosqlite or postgresql+psycopg")
+        except ValueError:  # it shows what it took for the port, which may be a part of the password
+            raise ValueError(f"{BAD_PORT}; in a password @ is written %40") from None
+        if url.drivername not in DRIVERS:
+            raise ValueError("has to begin with one of " + ", ".join(f"{each}://" for each in DRIVERS))
+        driver = url.get_driver_name()
+        if find_spec(driver) is None:
+            raise ValueError(f"the driver {driver} is not installed: pip install {DRIVERS[url.drivername]}")
+        if url.get_backend_name() == "sqlite":
+            _check_file(url)
+        elif not 0 < (url.port or 1) < 65536:
+            raise ValueError(BAD_PORT)
         return value
 
     @model_validator(mode="after")

@@ -17,7 +17,6 @@ from cli.checks.finding import Finding, ok, problem, warning
 from cli.model_server import project_root
 
 TIMEOUT = 10.0
-INSTALLED_AS = {"psycopg": "'ml-service-api[postgres]'"}
 MIGRATE = "alembic upgrade head, in the project's root; make serve does it by itself"
 
 
@@ -29,11 +28,7 @@ def check_database(settings: Settings) -> list[Finding]:
 def _check(settings: Settings) -> Finding:
     url = make_url(settings.database_url)
     shown, name = url.render_as_string(hide_password=True), "database"
-    file = (
-        Path(url.database)
-        if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
-        else None
-    )
+    file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
     if file and not file.exists():
         if not os.access(file.parent, os.W_OK | os.X_OK):
             return problem(name, f"{file} cannot be made", f"make the folder {file.parent}, or set DATABASE_URL")
@@ -42,9 +37,6 @@ def _check(settings: Settings) -> Finding:
         return problem(name, f"{file} or its folder cannot be written to", "run this as the service's user")
     try:
         revision = asyncio.run(_revision(settings.database_url))
-    except ModuleNotFoundError as error:
-        todo = f"pip install {INSTALLED_AS.get(error.name or '', error.name)}"
-        return problem(name, f"the driver {error.name} is not installed", todo)
     except (SQLAlchemyError, OSError) as error:
         reason = (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]
         if url.password:

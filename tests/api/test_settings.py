@@ -59,6 +59,53 @@ def test_a_bad_value_is_one_line_that_names_the_setting(monkeypatch, name, value
     assert "\n" not in str(stop.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mysql+psycopg://u:hidden@h/x", "has to begin with one of"),
+        ("oracle+aiosqlite://u:hidden@h/x", "has to begin with one of"),
+        ("sqlite+asyncpg:///x.db", "has to begin with one of"),
+        ("postgresql+aiosqlite://u:hidden@h/x", "has to begin with one of"),
+        ("postgresql://u:hidden@h/x", "has to begin with one of"),
+        ("postgresql+asyncpg://u:hidden@h/x", "pip install asyncpg"),
+        ("postgresql+psycopg://u:hidden@h:notaport/x", "port"),
+        ("postgresql+psycopg://u:hid@d:en@h/x", "port"),
+        ("postgresql+psycopg://u:hidden@h:99999/x", "port"),
+        ("sqlite+aiosqlite://", "in memory"),
+        ("sqlite+aiosqlite:///", "in memory"),
+        ("sqlite+aiosqlite:///:memory:", "in memory"),
+        ("sqlite+aiosqlite:///file::memory:?uri=true", "in memory"),
+        ("sqlite+aiosqlite:///file:x?mode=memory&uri=true", "in memory"),
+        ("sqlite+aiosqlite://service.db", "slashes"),
+    ],
+)
+def test_a_database_that_could_not_be_used_is_refused_without_its_password(monkeypatch, url, reason):
+    monkeypatch.setattr("api.settings.find_spec", lambda name: None if name == "asyncpg" else True)
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SystemExit) as stop:
+        settings()
+    line = str(stop.value)
+    assert line.startswith("DATABASE_URL: ")
+    assert reason in line
+    assert "\n" not in line
+    assert "hid" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite+aiosqlite:///x.db",
+        "sqlite+aiosqlite:////srv/x.db?timeout=5",
+        "postgresql+psycopg://u:p@h:5432/x",
+        "postgresql+psycopg:///x",
+        "postgresql+asyncpg://u:p@[::1]/x",
+    ],
+)
+def test_databases_that_can_be_used(monkeypatch, url):
+    monkeypatch.setattr("api.settings.find_spec", lambda _: True)
+    assert settings(database_url=url).database_url == url
+
+
 @pytest.mark.parametrize("missing", ["secret_key", "admin_token"])
 @pytest.mark.parametrize("value", ["", "short-secret", "your-secret-key-here-change-in-production"])
 def test_production_refuses_weak_secrets(missing, value):
