@@ -104,7 +104,13 @@ async def _outcome(client: AsyncClient, path: Path, top_k: int) -> Classificatio
 def _reach(url: str) -> None:
     """One quick question, so that a service that is not there is told at once and not once for each file."""
     try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in {"http", "https"} or not address.host or not 0 < (address.port or 1) < 65536:
+        raise CommandError(f"{url!r} is no address of a service, such as http://127.0.0.1:8000")
+    try:
         httpx.get(f"{url.rstrip('/')}/health/live", timeout=10)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
+    except httpx.TransportError as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CommandError(f"cannot reach {url} ({reason}); is it running? Start it with: ml-service serve") from None

@@ -255,6 +255,14 @@ def test_without_a_service_one_line_and_at_once(photos):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("url", ["foo", "127.0.0.1:8000", "ftp://h", "http://", "http://h:port", "http://h:99999", ""])
+def test_an_address_that_is_none_is_told_as_such(photos, url):
+    done = subprocess.run([*COMMAND, photos, "--url", url], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"ml-service: {url!r} is no address of a service, such as http://127.0.0.1:8000")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_folder_without_images(server, tmp_path):
     done = run(server, tmp_path)
     assert (done.returncode, done.stderr) == (1, f"ml-service: no images in {tmp_path}\n")
