@@ -5,6 +5,7 @@ to know about them.
 """
 
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ def build(
     """
     if (precision == "int8") != (calibrate is not None):
         raise CommandError("--precision int8 and --calibrate FOLDER, with a few hundred of your images, go together")
+    _check_store(target.parent)
     with doing("Loading torch"):
         # Seconds of import: only a build pays for them.
         from cli import compile as compiler  # noqa: PLC0415
@@ -76,6 +78,15 @@ def build(
         batch_delay=batch_delay,
     )
     return ArchiveDescription(target, target.stat().st_size, sha256_of(target), model)
+
+
+def _check_store(folder: Path) -> None:
+    """Whether there can be files in `folder`, seen before minutes go into a download."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise ArchiveError(f"MODEL_STORE: {there} is a file, not a folder; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ArchiveError(f"MODEL_STORE: {there} cannot be written to; name another, or run this as its owner")
 
 
 def read(archive: Path) -> dict[str, Any]:

@@ -119,10 +119,23 @@ def test_a_name_torchserve_refuses_is_refused(checkpoint: Path, labels: Path, tm
     assert "\n" not in str(error.value)
 
 
-def test_a_target_that_cannot_be_written_is_refused(checkpoint: Path, labels: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["file", "file/below/it"])
+def test_a_store_that_is_no_folder_is_refused_before_a_download(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "fetch", lambda *_: pytest.fail("downloaded"))
     (tmp_path / "file").touch()
-    with pytest.raises(ArchiveError, match="cannot write"):
-        build(tmp_path / "file" / "animals.mar", checkpoint, labels)
+    with pytest.raises(ArchiveError, match=r"^MODEL_STORE: .*file is a file, not a folder; name another$"):
+        archive.build(tmp_path / store / "resnet50.mar")
+
+
+def test_a_store_that_cannot_be_written_to_is_refused_before_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "fetch", lambda *_: pytest.fail("downloaded"))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ArchiveError, match=r"^MODEL_STORE: .* cannot be written to"):
+        archive.build(tmp_path / "store" / "resnet50.mar")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no zip"])
