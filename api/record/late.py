@@ -21,10 +21,14 @@ class LateRows:
         self._store = store
         self._rows: deque[dict[str, Any]] = deque()
         self._lost = 0
+        self._closed = False
         self.writing = asyncio.Lock()
 
     def keep(self, row: dict[str, Any]) -> None:
         """The call as its client saw it, to be written later."""
+        if self._closed:
+            self.lose(row)
+            return
         if len(self._rows) == LATE_ROWS:
             self.lose(self._rows.popleft())
         message = "the call could not be recorded in time"
@@ -68,7 +72,8 @@ class LateRows:
         text = "call %s is not in the record; %d lost since the start"
         logger.error(text, row["request_id"], self._lost, extra=named(row))
 
-    def lose_all(self) -> None:
-        """The service ends."""
-        for row in self._rows:
-            self.lose(row)
+    def close(self) -> None:
+        """The service ends: what is left is lost, and whatever still comes."""
+        self._closed = True
+        while self._rows:
+            self.lose(self._rows.popleft())

@@ -49,6 +49,7 @@ class Recorder:
         self._waiting: list[Entry] = []
         self._timer: asyncio.TimerHandle | None = None
         self._late = LateRows(self._store)
+        self._ending = False
 
     async def record(self, row: dict[str, Any], patience: float | None = None) -> None:
         """Returns once the row is committed.
@@ -72,6 +73,9 @@ class Recorder:
         loop = asyncio.get_running_loop()
         entry = Entry(row, loop.create_future())
         entry.committed.add_done_callback(functools.partial(self._account_for, row))
+        if self._ending:  # a call that was cut off, and slow to notice
+            _withdraw(entry)
+            return entry
         self._waiting.append(entry)
         if patience is None:
             patience = 2 * COMPANY if row["status_code"] in REFUSALS else 0.0
@@ -104,12 +108,13 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Writes as long as the context lasts; on leaving, what is queued is written first."""
+        """Writes as long as the context lasts; on leaving, writes what is queued; what still comes is late."""
         with self._store.open():
             writer = asyncio.create_task(self._write())
             try:
                 yield
             finally:
+                self._ending = True
                 self._hurry()
                 await self._queue.join()
                 async with self._late.writing:  # not in the middle of the late ones
@@ -117,7 +122,7 @@ class Recorder:
                 with contextlib.suppress(asyncio.CancelledError):
                     await writer
                 await self._late.write()
-                self._late.lose_all()
+                self._late.close()
 
     async def _write(self) -> None:
         while True:

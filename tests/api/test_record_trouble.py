@@ -382,3 +382,25 @@ async def test_at_the_end_what_the_database_does_not_take_is_logged_once(setting
         await call(recorder, Call().row(200, "alone"))
     assert lost(caplog) == ["alone"]
     assert rows() == []
+
+
+@pytest.mark.parametrize("patience", [0, 120])
+async def test_a_row_that_comes_during_or_after_the_end_is_written_or_logged(
+    settings, rows, trouble, caplog, monkeypatch, patience
+):
+    monkeypatch.setattr("api.record.recorder.MOST", 60)
+    async with recording(settings) as recorder:
+        recorder.submit(Call().row(200, "late"))
+        await asyncio.sleep(0.2)
+        trouble.clear()
+        write = LateRows.write
+
+        async def slow_write(late):
+            recorder.submit(Call().row(200, "during"), patience)
+            await asyncio.sleep(0.1)
+            await write(late)
+
+        monkeypatch.setattr(LateRows, "write", slow_write)
+    recorder.submit(Call().row(200, "after"), patience)
+    await asyncio.sleep(0)
+    assert sorted([*lost(caplog), *(row["request_id"] for row in rows())]) == ["after", "during", "late"]
