@@ -19,6 +19,12 @@ CHECKS = (
 )
 
 
+def _in_flight(numbers: str) -> str:
+    if not all(each.strip().isdecimal() and int(each) for each in numbers.split(",")):
+        raise typer.BadParameter("numbers from 1 on, separated by commas")
+    return numbers
+
+
 @app.command(
     "bench",
     rich_help_panel=PROJECT,
@@ -28,7 +34,9 @@ def run_benchmark(
     only: Annotated[str, typer.Option(help="Rows and comparisons, separated by commas; default: all.")] = "",
     seconds: Annotated[int, typer.Option(min=1, help="For each row at each concurrency in each round.")] = 5,
     rounds: Annotated[int, typer.Option(min=1, help="The table has the medians over them.")] = 4,
-    concurrency: Annotated[str, typer.Option(help="Requests in flight, separated by commas.")] = "1,8,64",
+    concurrency: Annotated[
+        str, typer.Option(help="Requests in flight, separated by commas.", callback=_in_flight)
+    ] = "1,8,64",
     precision: Annotated[list[str] | None, typer.Option(help="Of the archive; more than one for a row each.")] = None,
     archive: Annotated[list[Path] | None, typer.Option(help="Measure this one instead.", exists=True)] = None,
     weights: Annotated[Path | None, typer.Option(help="For the archive; default: untrained.", exists=True)] = None,

@@ -64,6 +64,20 @@ def test_an_unknown_row_is_one_line():
     assert ran.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("concurrency", ["a", "1,,8", "8,0"])
+def test_a_concurrency_that_is_none_is_wrong_usage(concurrency):
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("ml-service"), "bench", "--only", "ceiling", "--concurrency", concurrency],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "Invalid value for '--concurrency': numbers from 1 on, separated by commas" in ran.stderr
+
+
 def test_the_history_is_a_section_of_its_own(tmp_path):
     bench = [Path(sys.executable).with_name("ml-service"), "bench", "--only", "history", "--history-rows", "20000"]
     bench += ["--seconds", "1"]
