@@ -81,4 +81,6 @@ def accepted(answer: httpx.Response) -> httpx.Response:
 def unreachable(error: httpx.TransportError, url: httpx.URL) -> Unreachable:
     """In words, to be raised from `error`."""
     reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, httpx.LocalProtocolError):  # whose words may hold the token
+        reason = "a header cannot be sent; is the token one line of ASCII?"
     return Unreachable(f"no answer from {url}: {reason}")

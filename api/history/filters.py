@@ -92,15 +92,19 @@ class Filter:
         return found
 
 
+LATEST = datetime(9999, 11, 30, tzinfo=UTC)
+"""Nobody calls later, and totals need the month after."""
+
+
 def instant(name: str, text: str) -> datetime:
-    """A time in UTC. A `+` of an offset that came unescaped, so as a space, is understood.
+    """A time in UTC, `LATEST` at most. A `+` of an offset that came unescaped, so as a space, is understood.
 
     Raises:
         BadRequest: `text` is no time in ISO 8601.
     """
     try:
         moment = datetime.fromisoformat(re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if text.count(":") > 1 else text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return min(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC), LATEST)
     except (ValueError, OverflowError):
         raise BadRequest(f"{name}: a time such as 2025-12-24T10:30:00Z") from None
 

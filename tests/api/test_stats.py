@@ -98,7 +98,7 @@ async def test_windows_are_exact_at_their_edges(client, app, admin, monkeypatch,
         assert_equal(await get(client, admin, **query), inside)
 
 
-async def test_windows_may_begin_or_end_in_years_of_three_digits(client, app, admin):
+async def test_windows_may_reach_to_either_end_of_the_calendar(client, app, admin):
     rows = random_rows(9, 50)
     await insert(app, rows)
     for query, inside in [
@@ -107,6 +107,8 @@ async def test_windows_may_begin_or_end_in_years_of_three_digits(client, app, ad
         ({"window": "80000w", "until": "2027-01-01"}, rows),
         ({"until": "0999-06-01"}, []),
         ({"since": "0999-06-01T12:30:00", "until": "2020-01-01"}, []),
+        ({"since": "9999-12-15"}, []),
+        ({"since": "0001-01-01", "until": "9999-12-31T23:59:59.999999"}, rows),
     ]:
         assert_equal(await get(client, admin, **query), inside)
         assert (await get(client, admin, "/history", **query))["total"] == len(inside), query
