@@ -19,7 +19,7 @@ from api.database import database_config, prepare
 from api.deadline import timely
 from api.docs import openapi_config, redoc
 from api.draining import Draining, close_connections
-from api.errors import render
+from api.error_answers import render
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer
 from api.forward.shedding import Shedding

@@ -3,7 +3,8 @@
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import BadRequest, send_error
+from api.error_answers import send_error
+from api.errors import BadRequest
 
 EXPOSED = ["Server-Timing", "X-Request-ID", "Retry-After"]
 

@@ -7,29 +7,20 @@ list the same names; a test compares the three.
 import re
 import secrets
 from enum import StrEnum
-from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
+from api.database_url import usable
 from api.throttling.rate import Rate
 
 MIN_SECRET_BYTES = 32
 PLACEHOLDER = "change-in-production"
 """What the sample secrets of `.env.example` have in common; production refuses them."""
 
-DRIVERS = {
-    "sqlite+aiosqlite": "aiosqlite",
-    "postgresql+psycopg": "'ml-service-api[postgres]'",
-    "postgresql+asyncpg": "asyncpg",
-}
-"""What `DATABASE_URL` may begin with, and what pip is asked for."""
-BAD_PORT = "its port is no number from 1 to 65535"
 NO_TEXT = ".env: is not text in UTF-8"
 
 
@@ -72,14 +63,6 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _check_file(url: URL) -> None:
-    if url.host or url.username:
-        raise ValueError("three slashes come before a file of SQLite, four before one with its whole path")
-    name = url.database or ":memory:"
-    if name.removeprefix("file:").startswith(":memory:") or url.query.get("mode") == "memory":
-        raise ValueError("a database in memory is not shared by the processes and commands: name a file")
-
-
 Url = Annotated[str, BeforeValidator(_http_url)]
 RateOrOff = Annotated[Rate | None, NoDecode, BeforeValidator(Rate.parse)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -91,7 +74,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
     environment: Environment = Environment.DEVELOPMENT
-    database_url: Annotated[str, Field(repr=False)] = "sqlite+aiosqlite:///./ml_service.db"
+    database_url: Annotated[str, Field(repr=False), AfterValidator(usable)] = "sqlite+aiosqlite:///./ml_service.db"
 
     secret_key: Annotated[str, Field(repr=False)] = ""
     """Signs the JWTs. Empty outside production: a random one for this process, so tokens end with it."""
@@ -152,26 +135,6 @@ class Settings(BaseSettings):
     """Threads in each of them."""
     run_dir: Path = Path("run")
     model_store: Path = Path("model_store")
-
-    @field_validator("database_url")
-    @classmethod
-    def _known_database(cls, value: str) -> str:
-        try:
-            url = make_url(value)
-        except ArgumentError:
-            raise ValueError("is not a database URL") from None
-        except ValueError:  # it shows what it took for the port, which may be a part of the password
-            raise ValueError(f"{BAD_PORT}; in a password @ is written %40") from None
-        if url.drivername not in DRIVERS:
-            raise ValueError("has to begin with one of " + ", ".join(f"{each}://" for each in DRIVERS))
-        driver = url.get_driver_name()
-        if find_spec(driver) is None:
-            raise ValueError(f"the driver {driver} is not installed: pip install {DRIVERS[url.drivername]}")
-        if url.get_backend_name() == "sqlite":
-            _check_file(url)
-        elif not 0 < (url.port or 1) < 65536:
-            raise ValueError(BAD_PORT)
-        return value
 
     @model_validator(mode="after")
     def _room_for_a_body(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import answer_to, send_error
+from api.error_answers import answer_to, send_error
 from api.forward.body import FORM, begins_image, parsed_type
 from api.record.call import Call
 from api.record.middleware import RecordMiddleware

@@ -1,4 +1,4 @@
-"""The record as a file: NDJSON or CSV, encoded as it is read."""
+"""The record as a file: NDJSON or CSV, read slice by slice and encoded as it is read."""
 
 import csv
 import io
@@ -6,14 +6,20 @@ from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.history.listing import HistoryItem
+from api.database import snapshot
+from api.history.filters import Filter
+from api.history.listing import HistoryItem, Position, Sort, page, position, reading
 
 Format = Literal["ndjson", "csv"]
 MEDIA_TYPES: dict[Format, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
 NAMES = HistoryItem.__struct_fields__
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins so is run by spreadsheets (OWASP, CSV injection)."""
+
+SLICE, SLICE_BYTES = 1000, 4 * 1024 * 1024
+"""Rows, and bytes of results, that are read at once."""
 
 _json = msgspec.json.Encoder()
 
@@ -36,10 +42,38 @@ def _csv(items: list[HistoryItem]) -> bytes:
     return text.getvalue().encode()
 
 
-async def encoded(slices: AsyncIterator[list[HistoryItem]], form: Format) -> AsyncIterator[bytes]:
+async def encoded(read: AsyncIterator[list[HistoryItem]], form: Format) -> AsyncIterator[bytes]:
     """The export in pieces, a slice of rows each; CSV begins with the names of its columns."""
     encode: Callable[[list[HistoryItem]], bytes] = _csv if form == "csv" else _ndjson
     if form == "csv":
         yield ",".join(NAMES).encode() + b"\r\n"
-    async for items in slices:
+    async for items in read:
         yield encode(items)
+
+
+async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterator[list[HistoryItem]]:
+    """All rows that there were at the start, newest first, so many at a time that memory stays flat, each slice in a
+    transaction of its own, so that a slow reader holds nothing back."""
+    async with snapshot(engine) as database:
+        of = await reading(database, where, sort)
+    after: Position | None = None
+    while True:
+        async with engine.connect() as database:
+            read = await page(database, of, SLICE, after=after, enough=SLICE_BYTES)
+        if read.items:
+            yield read.items
+        if not read.more:
+            return
+        after = position(read.items[-1], sort)
+
+
+async def begun(read: AsyncIterator[list[HistoryItem]]) -> AsyncIterator[list[HistoryItem]]:
+    """The slices of `read`, the first being there: trouble until then is an error, and no answer that breaks off."""
+    first: list[HistoryItem] = await anext(read, [])
+
+    async def all_of_them() -> AsyncIterator[list[HistoryItem]]:
+        yield first
+        async for items in read:
+            yield items
+
+    return all_of_them()

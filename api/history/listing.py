@@ -4,16 +4,15 @@ A cell is the rows of one type and status. The totals say which cells a filter h
 so that a page costs the same wherever it begins and however rare what it shows.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, case, func, literal, select, true, tuple_, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.database import snapshot
 from api.history.filters import Filter
 from api.history.totals import skip, sums_by
 from api.models import ForwardRequest, User
@@ -23,10 +22,8 @@ Position = tuple[datetime | float, int]
 """Of a row: what it is sorted by, and its id."""
 SORTED_AT_MOST = 20_000
 """Rows. The slowest of so few are found by sorting; of more, by walking down the index of times."""
-SLICE = 1000
-"""Rows that an export reads at once."""
-PAGE_BYTES, SLICE_BYTES = 32 * 1024 * 1024, 4 * 1024 * 1024
-"""Of results, after which a page and a slice end early: a result may be as large as a body, and anybody stores them."""
+PAGE_BYTES = 32 * 1024 * 1024
+"""Of results, after which a page ends early: a result may be as large as a body, and anybody stores them."""
 
 
 class HistoryItem(msgspec.Struct):
@@ -155,31 +152,3 @@ async def one(database: AsyncConnection, row_id: int) -> HistoryItem | None:
     rows = select(*_COLUMNS).join(User, ForwardRequest.user_id == User.id, isouter=True).select_from(ForwardRequest)
     found = (await database.execute(rows.where(ForwardRequest.id == row_id))).one_or_none()
     return HistoryItem(*found) if found else None
-
-
-async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterator[list[HistoryItem]]:
-    """All rows that there were at the start, newest first, so many at a time that memory stays flat, each slice in a
-    transaction of its own, so that a slow reader holds nothing back."""
-    async with snapshot(engine) as database:
-        of = await reading(database, where, sort)
-    after: Position | None = None
-    while True:
-        async with engine.connect() as database:
-            read = await page(database, of, SLICE, after=after, enough=SLICE_BYTES)
-        if read.items:
-            yield read.items
-        if not read.more:
-            return
-        after = position(read.items[-1], sort)
-
-
-async def begun(slices: AsyncIterator[list[HistoryItem]]) -> AsyncIterator[list[HistoryItem]]:
-    """`slices`, the first of which is there: trouble until then is an error, and no answer that breaks off."""
-    first: list[HistoryItem] = await anext(slices, [])
-
-    async def all_of_them() -> AsyncIterator[list[HistoryItem]]:
-        yield first
-        async for items in slices:
-            yield items
-
-    return all_of_them()

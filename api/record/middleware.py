@@ -9,7 +9,8 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ServiceError, Unavailable, send_error
+from api.error_answers import send_error
+from api.errors import ServiceError, Unavailable
 from api.observability import metrics
 from api.observability.tracing import span
 from api.record.call import Call

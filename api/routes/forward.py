@@ -8,7 +8,8 @@ from litestar import Request, Response, post
 from litestar.enums import MediaType
 
 from api.accounts.auth import bearer, signed_in_user
-from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable, as_service_error
+from api.error_answers import as_service_error
+from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable
 from api.forward import body, images
 from api.forward.admission import Admission, Memory
 from api.forward.model_server import ModelServer

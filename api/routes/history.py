@@ -16,9 +16,9 @@ from api.database import snapshot
 from api.errors import BadRequest, Unavailable
 from api.history import cursors
 from api.history.deletion import delete_rows
-from api.history.export import MEDIA_TYPES, Format, encoded
+from api.history.export import MEDIA_TYPES, Format, begun, encoded, slices
 from api.history.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
-from api.history.listing import HistoryItem, Sort, begun, one, page, position, reading, slices
+from api.history.listing import HistoryItem, Sort, one, page, position, reading
 from api.openapi import errors, exampled
 from api.settings import Settings
 

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from api.history.export import encoded
+from api.history.export import encoded, slices
 from api.history.filters import Filter
-from api.history.listing import HistoryItem, slices
+from api.history.listing import HistoryItem
 from tests.api.conftest import served, sign_up
 from tests.api.rows import insert, random_rows, row
 from tests.databases import on_both
@@ -23,7 +23,7 @@ PATH = "/history/export"
 
 
 async def test_ndjson_is_every_row_newest_first(client, app, admin, monkeypatch):
-    monkeypatch.setattr("api.history.listing.SLICE", 70)
+    monkeypatch.setattr("api.history.export.SLICE", 70)
     rows = random_rows(1, 300)
     await insert(app, rows)
     answer = await client.get(PATH, headers=admin)
@@ -44,7 +44,7 @@ async def test_ndjson_is_every_row_newest_first(client, app, admin, monkeypatch)
 
 
 async def test_slices_end_early_where_results_are_large(client, app, admin, monkeypatch):
-    monkeypatch.setattr("api.history.listing.SLICE_BYTES", 3000)
+    monkeypatch.setattr("api.history.export.SLICE_BYTES", 3000)
     sizes = [0, 100, 4000, 10, 2000, 2000, 10]
     await insert(app, [row(i, result="x" * size) for i, size in enumerate(sizes)])
     pieces = [len(piece) async for piece in encoded(slices(app.state.engine, Filter(), "newest"), "ndjson")]
@@ -59,7 +59,7 @@ async def test_trouble_at_its_beginning_is_an_error(client, admin, monkeypatch, 
     async def gone(*_, **__):
         raise OperationalError("SELECT", {}, Exception("the database is gone"))
 
-    monkeypatch.setattr("api.history.listing.reading", gone)
+    monkeypatch.setattr("api.history.export.reading", gone)
     answer = await client.get(f"{PATH}?format={form}", headers=admin)
     assert (answer.status_code, answer.json()["detail"][:12]) == (503, "the database")
 

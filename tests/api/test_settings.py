@@ -80,7 +80,7 @@ def test_a_bad_value_is_one_line_that_names_the_setting(monkeypatch, name, value
     ],
 )
 def test_a_database_that_could_not_be_used_is_refused_without_its_password(monkeypatch, url, reason):
-    monkeypatch.setattr("api.settings.find_spec", lambda name: None if name == "asyncpg" else True)
+    monkeypatch.setattr("api.database_url.find_spec", lambda name: None if name == "asyncpg" else True)
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(SystemExit) as stop:
         settings()
@@ -102,7 +102,7 @@ def test_a_database_that_could_not_be_used_is_refused_without_its_password(monke
     ],
 )
 def test_databases_that_can_be_used(monkeypatch, url):
-    monkeypatch.setattr("api.settings.find_spec", lambda _: True)
+    monkeypatch.setattr("api.database_url.find_spec", lambda _: True)
     assert settings(database_url=url).database_url == url
 
 
