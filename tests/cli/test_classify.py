@@ -38,6 +38,9 @@ class Server(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.together = threading.Barrier(1)
 
+    def handle_error(self, *_: object) -> None:
+        """Nothing to print: clients leave in the middle of a call."""
+
 
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
