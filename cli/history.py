@@ -10,7 +10,7 @@ from rich.table import Table
 
 from api.database import snapshot
 from api.history.filters import Filter, user_id_of
-from api.history.listing import Sort, page, reading
+from api.history.listing import PAGE_BYTES, Sort, page, reading
 from api.history.statistics import stats
 from cli.database import opened
 
@@ -35,7 +35,7 @@ async def print_history(
         if user is not None:
             where = where.of_user(await user_id_of(database, user))
         of = await reading(database, where, sort)
-        items = (await page(database, of, limit, offset)).items
+        items = (await page(database, of, limit, offset, enough=PAGE_BYTES)).items
     if as_json:
         typer.echo(msgspec.json.encode({"total": of.total, "items": items}).decode())
         return

@@ -90,12 +90,7 @@ class Page:
 
 
 async def page(
-    database: AsyncConnection,
-    of: Reading,
-    limit: int,
-    offset: int = 0,
-    after: Position | None = None,
-    enough: int = PAGE_BYTES,
+    database: AsyncConnection, of: Reading, limit: int, offset: int = 0, after: Position | None = None, *, enough: int
 ) -> Page:
     """Up to `limit` rows behind `after`, less the first `offset` of them. It ends with the first row whose result makes
     `enough` bytes of those before it and its own."""

@@ -18,7 +18,7 @@ from api.history import cursors
 from api.history.deletion import delete_rows
 from api.history.export import MEDIA_TYPES, Format, begun, encoded, slices
 from api.history.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
-from api.history.listing import HistoryItem, Sort, one, page, position, reading
+from api.history.listing import PAGE_BYTES, HistoryItem, Sort, one, page, position, reading
 from api.openapi import errors, exampled
 from api.settings import Settings
 
@@ -71,7 +71,7 @@ async def read_history(
         if user is not None:
             where = where.of_user(await user_id_of(database, user))
         of = await reading(database, where, sort)
-        read = await page(database, of, limit, offset, after)
+        read = await page(database, of, limit, offset, after, enough=PAGE_BYTES)
     last = position(read.items[-1], sort) if read.more else None
     return History(of.total, read.items, last and cursors.encode(last, sort, query, settings.secret_key))
 

@@ -42,7 +42,7 @@ async def test_pages(client, admin):
 
 
 async def test_a_page_of_large_results_ends_early_and_its_cursor_goes_on(client, app, admin, monkeypatch):
-    monkeypatch.setattr("api.history.listing.page.__defaults__", (0, None, 2500))
+    monkeypatch.setattr("api.routes.history.PAGE_BYTES", 2500)
     sizes = [10, 1000, 1000, 1000, 10, 5000, 10, 10]
     echoes = [row(i, request_type="json", result="x" * size, input_data_size=size) for i, size in enumerate(sizes)]
     await insert(app, [*echoes, row(8, request_type="json", status_code=400, input_data_size=5000)])
