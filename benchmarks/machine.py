@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from handlers.engine import cpu_features
 
 PACKAGES = ("torch", "torchvision", "torchserve", "litestar", "uvicorn", "pillow", "fastapi", "litserve")
@@ -20,6 +22,7 @@ def describe() -> dict[str, Any]:
         "architecture": platform.machine(),
         "cores": cores(),
         "memory": int(_proc("meminfo", r"^MemTotal:\s*(\d+) kB$") or 0) * 1024,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "instruction_sets": sorted(cpu_features()),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import torch
 import yaml
 from ts.context import Context, RequestProcessor
 
@@ -22,10 +23,10 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
-        model = manifest["model"]
+        model, gpu = manifest["model"], 0 if torch.cuda.is_available() else None
         config = yaml.safe_load((folder / model["configFile"]).read_text())
         self.context: Any = Context(
-            model["modelName"], str(folder), manifest, config["batchSize"], None, "", model_yaml_config=config
+            model["modelName"], str(folder), manifest, config["batchSize"], gpu, "", model_yaml_config=config
         )
         sys.path.insert(0, str(folder))
         module = importlib.import_module(Path(model["handler"]).stem)

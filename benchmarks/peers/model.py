@@ -24,7 +24,8 @@ class Classifier:
         self.labels: list[str] = config["labels"]
         self.model: nn.Module = get_model(config["arch"], weights=None, num_classes=len(self.labels))
         self.model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-        self.model.eval()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model.eval().to(self.device)
         self.transforms: Any = ResNet50_Weights.DEFAULT.transforms()
 
     def preprocess(self, body: bytes) -> Tensor:
@@ -35,7 +36,7 @@ class Classifier:
     @torch.inference_mode()
     def classify(self, image: Tensor) -> dict[str, Any]:
         """The most probable classes, in the form of the service's answer."""
-        probabilities, classes = self.model(image.unsqueeze(0)).softmax(1)[0].topk(TOP_K)
+        probabilities, classes = self.model(image.unsqueeze(0).to(self.device)).softmax(1)[0].topk(TOP_K)
         predictions = [
             {"class": self.labels[i], "probability": round(value, 6)}
             for i, value in zip(classes.tolist(), probabilities.tolist(), strict=True)
