@@ -77,7 +77,7 @@ def pack(
             with doing(f"Packing {target.name}"):
                 torch.save(weights.state_dict, Path(folder, "weights.pt"))
                 Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
-                for module in ("engine.py", "large_jpeg.py", "preprocessing.py", "telemetry.py"):
+                for module in ("engine.py", "graphs.py", "large_jpeg.py", "preprocessing.py", "telemetry.py"):
                     shutil.copy(HANDLERS / module, folder)
                 run_archiver(Path(folder), target.stem).replace(target)
     except OSError as error:

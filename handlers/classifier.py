@@ -1,8 +1,8 @@
 """The TorchServe handler: a batch of image files in, a JSON answer for each out.
 
-It is copied into the archive beside `engine.py`, `preprocessing.py`, `large_jpeg.py`, `telemetry.py`, `model.json` and
-`weights.pt`: it may import nothing else of this project. TorchServe takes the only class of the module for the handler,
-so there may be no second.
+It is copied into the archive beside `engine.py`, `graphs.py`, `preprocessing.py`, `large_jpeg.py`, `telemetry.py`,
+`model.json` and `weights.pt`: it may import nothing else of this project. TorchServe takes the only class of the module
+for the handler, so there may be no second.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Classifier:
         self.name: str = context.model_name
         self.configure(json.loads((model_dir / "model.json").read_bytes()), model_dir)
         device = torch.device("cuda", gpu) if gpu is not None and torch.cuda.is_available() else torch.device("cpu")
-        self.engine = engine.Engine(model_dir, self.config, device)
+        self.engine = engine.Engine(model_dir, self.config, device, properties.get("batch_size") or 1)
         self.precision = self.engine.precision
 
         crop = self.config["preprocessing"]["crop"]

@@ -5,19 +5,26 @@ Goes into the archive beside `classifier.py`, and like it may import nothing of 
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import re
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from handlers import graphs
+else:  # in the archive this is no package
+    graphs = import_module(".graphs" if __package__ else "graphs", __package__)
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
 LARGE_BLOCK, KEPT = 32 << 20, 128 << 20
@@ -25,14 +32,17 @@ LARGE_BLOCK, KEPT = 32 << 20, 128 << 20
 
 
 class Engine:
-    """The model on `device`, from an archive unpacked in `folder` with this `config` (model.json)."""
+    """The model on `device`, from an archive unpacked in `folder` with this `config` (model.json).
+
+    Batches on a GPU are best of `batch` images at most.
+    """
 
     precision: str
     """What it computes in, which for int8 without its machine code is fp32."""
     name: str
     """What runs, in words."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], device: torch.device) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], device: torch.device, batch: int = 1) -> None:
         keep_freed_memory()
         self.config, self.device = config, device
         self.precision = config["precision"]
@@ -42,14 +52,29 @@ class Engine:
         if self.compiled is None:
             if self.precision == "int8":
                 self.precision = "fp32"
-            self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-            with torch.device("meta"):
-                model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
-            weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
-            model.load_state_dict(weights, assign=True)
-            self.model = model.eval().to(device, self.dtype, memory_format=torch.channels_last)
-            scaling = config["preprocessing"]
-            self.mean, self.std = (torch.tensor(scaling[k], device=device).view(3, 1, 1) for k in ("mean", "std"))
+            self.load_weights(folder / "weights.pt")
+        self.recorded = None
+        if device.type == "cuda":
+            crop = config["preprocessing"]["crop"]
+            self.recorded, self.name = graphs.Graphs(self.eager, (crop, crop, 3), batch, device), "CUDA graphs"
+
+    @torch.inference_mode()
+    def load_weights(self, file: Path) -> None:
+        """The model as torchvision has it, in this precision on the device."""
+        config = self.config
+        with torch.device("meta"):
+            model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
+        model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True, mmap=True), assign=True)
+        model.eval()
+        self.dtype = torch.float32
+        if self.precision == "bf16":
+            model, self.dtype = rounded(model), torch.bfloat16
+        elif self.device.type == "cuda":
+            # By default a GPU rounds to the ten bits of TF32 before it multiplies.
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        scaling = config["preprocessing"]
+        self.mean, self.std = (torch.tensor(scaling[k], device=self.device).view(3, 1, 1) for k in ("mean", "std"))
 
     def load_compiled(self, package: Path) -> tuple[Callable[[list[Tensor]], list[Tensor]] | None, str]:
         """The archive's compiled model, if this machine can run it, and what is run in words."""
@@ -75,9 +100,29 @@ class Engine:
         """Probabilities, float32 [batch, classes] on the CPU, of uint8 pixels [batch, crop, crop, 3]."""
         if self.compiled is not None:  # for a batch of one
             return torch.cat([self.compiled([image.unsqueeze(0)])[0] for image in pixels])
-        scaled = pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+        return self.eager(pixels) if self.recorded is None else self.recorded(pixels)
+
+    def eager(self, pixels: Tensor) -> Tensor:
+        """The same by the weights, with the pixels and the result on the device."""
+        scaled = pixels.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
         logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
-        return logits.float().softmax(1).cpu()
+        return logits.float().softmax(1)
+
+
+def rounded(model: nn.Module) -> nn.Module:
+    """`model` in bf16, less what loses most by it.
+
+    BatchNorm goes into the weights first: rounded twice, they would lose twice. A last linear layer stays in fp32, as
+    two logits of twenty are the same in bf16 when they differ by a tenth.
+    """
+    model = fuse(model, inplace=True)
+    last = list(model.modules())[-1]
+    exact = copy.deepcopy(last)
+    model.to(torch.bfloat16)
+    if isinstance(last, nn.Linear):
+        last.float().load_state_dict(exact.state_dict())
+        last.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    return model
 
 
 def keep_freed_memory() -> None:
