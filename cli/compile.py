@@ -19,6 +19,7 @@ from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model
 
 from cli import compilers, quantize
+from cli.compiled import run, try_out
 from cli.progress import doing
 from handlers.engine import cpu_features
 
@@ -76,6 +77,7 @@ def compile_model(
     """Writes the compiled model to `target` (.pt2); what a machine must have to run it, and for int8 what it lost.
 
     Takes half a minute or more on one core. `calibration` are images as `Logits` takes them; int8 needs them.
+    Raises RuntimeError if this machine cannot run it.
     """
     model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
     model.load_state_dict(state)
@@ -88,12 +90,14 @@ def compile_model(
     with torch.no_grad(), _quiet():
         if not int8:
             package(Probabilities(logits, offset), config, target)
+            try_out(target, config["preprocessing"]["crop"])
             return needs
         expected = [logits(pixels) for pixels in calibration]
         quantized = quantize.quantize(logits, calibration)
         # What int8 leaves is computed in bf16 where the CPU can.
         with torch.autocast("cpu", torch.bfloat16, enabled=native_bf16()):
             package(Probabilities(quantized, offset), config, target)
+            try_out(target, config["preprocessing"]["crop"])
             offset = quantize.correction(expected, run(target, calibration))
             package(Probabilities(quantized, offset), config, target)
         return {**needs, "loss": quantize.loss(expected, run(target, calibration))}
@@ -112,12 +116,6 @@ def package(model: nn.Module, config: Mapping[str, Any], target: Path) -> None:
             )
     finally:
         torch.set_num_threads(threads)
-
-
-def run(compiled: Path, images: Sequence[Tensor]) -> list[Tensor]:
-    """The probabilities that a compiled model gives each image, float32 [1, classes]."""
-    loader = torch._C._aoti.AOTIModelPackageLoader(str(compiled), "model", False, 1, -1)
-    return [loader.run([pixels])[0] for pixels in images]
 
 
 @contextlib.contextmanager

@@ -59,8 +59,8 @@ def pack(
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
             model["compiled"] = None
             if compiled and compiler.available():
+                package = Path(folder, "model.pt2")
                 try:
-                    package = Path(folder, "model.pt2")
                     model["compiled"] = compiler.compile_model(weights.state_dict, model, package, images)
                 except CommandError:
                     raise
@@ -68,6 +68,7 @@ def pack(
                     reason = next(iter(str(error).splitlines()), type(error).__name__)
                     if model["precision"] == "int8":
                         raise ArchiveError(f"the model could not be compiled to int8: {reason}") from error
+                    package.unlink(missing_ok=True)
                     Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
             if compiled and model["precision"] != "fp32":  # which decodes all of every image
                 add_decoder(Path(folder))

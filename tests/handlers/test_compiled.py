@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from cli import archive
 from cli import compile as compiler
 from cli.model_json import model_json
 from cli.weights import Weights, untrained
@@ -83,3 +86,37 @@ def test_a_package_that_cannot_be_loaded_is_passed_over(folder, tmp_path):
     assert handler.engine.name.startswith("eager: ")
     assert handler.describe()["engine"] == handler.engine.name
     assert classify(handler, images.valid()["jpeg"])[0] == 200
+
+
+def ruin(package: Path) -> None:
+    """Zeroes where the library in a compiled model has its code, which then kills whatever process runs it."""
+    with zipfile.ZipFile(package) as file:
+        members = {name: bytearray(file.read(name)) for name in file.namelist()}
+    (library,) = (content for name, content in members.items() if name.endswith(".so"))
+    headers, size, count = *struct.unpack_from("<Q", library, 0x28), *struct.unpack_from("<HH", library, 0x3A)
+    for start in range(headers, headers + size * count, size):
+        flags, _, offset, length = struct.unpack_from("<QQQQ", library, start + 8)
+        if flags & 4:  # SHF_EXECINSTR
+            library[offset : offset + length] = bytes(length)
+    with zipfile.ZipFile(package, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, bytes(content))
+
+
+def test_machine_code_that_kills_its_process_stays_out_of_the_archive(tmp_path, monkeypatch, capsys):
+    """Once a loader died of every package on a machine, and workers would have, at each of their starts."""
+    package = compiler.package
+
+    def ruined(model: torch.nn.Module, config: dict[str, object], target: Path) -> None:
+        package(model, config, target)
+        ruin(target)
+
+    monkeypatch.setattr(compiler, "package", ruined)
+    built = archive.build(tmp_path / "resnet18.mar", untrained=True, arch="resnet18", precision="fp32")
+    assert built.model["compiled"] is None
+    with zipfile.ZipFile(built.path) as file:
+        assert "model.pt2" not in file.namelist()
+        assert b"batchSize: 4" in file.read("model-config.yaml")
+    told = capsys.readouterr().err
+    assert "ended by SIG" in told
+    assert "so it goes without" in told
