@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         if self.production:
             for name in ("secret_key", "admin_token"):
                 value = getattr(self, name)
-                if len(value.encode()) < MIN_SECRET_BYTES or PLACEHOLDER in value:
+                if len(value.strip().encode()) < MIN_SECRET_BYTES or PLACEHOLDER in value:
                     raise ValueError(f"{name.upper()}: production needs a secret of {MIN_SECRET_BYTES} bytes or more")
         self.secret_key = self.secret_key or secrets.token_urlsafe(MIN_SECRET_BYTES)
         return self

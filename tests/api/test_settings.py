@@ -107,7 +107,7 @@ def test_databases_that_can_be_used(monkeypatch, url):
 
 
 @pytest.mark.parametrize("missing", ["secret_key", "admin_token"])
-@pytest.mark.parametrize("value", ["", "short-secret", "your-secret-key-here-change-in-production"])
+@pytest.mark.parametrize("value", ["", "short-secret", " " * 32, "your-secret-key-here-change-in-production"])
 def test_production_refuses_weak_secrets(missing, value):
     secrets = {"secret_key": LONG, "admin_token": LONG} | {missing: value}
     with pytest.raises(SystemExit) as stop:
