@@ -107,8 +107,8 @@ async def test_clients_that_leave_make_no_room_while_their_calls_are_in_work(set
 
 async def test_the_body_of_a_client_that_left_counts_while_its_call_is_in_work(settings):
     async with client_of(settings, Engine(1), max_buffered_bytes=1_000_000) as client:
+        image, headers = IMAGE + bytes(800_000), {"Content-Type": "image/jpeg"}
         with pytest.raises(httpx.ReadTimeout):
-            image, headers = IMAGE + bytes(800_000), {"Content-Type": "image/jpeg"}
             await client.post("/forward", content=image, headers=headers, timeout=0.2)
         large = {"content": b'"' + b"x" * 300_000 + b'"', "headers": {"Content-Type": "application/json"}}
         assert (await client.post("/forward", **large)).status_code == 503

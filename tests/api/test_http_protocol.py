@@ -127,3 +127,27 @@ async def test_a_websocket_handshake_is_a_call_like_any_other(app, version):
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert json.loads(body) == {"detail": "Not Found"}
     assert re.search(rb"(?i)\r\nx-request-id: \w+", answer)
+
+
+async def test_of_a_body_that_nobody_reads_no_more_is_taken_in():
+    size, read, taken = 16 << 20, asyncio.Event(), 0
+
+    async def app(scope, receive, send):
+        nonlocal taken
+        assert scope["type"] == "http"  # which says that there is no lifespan
+        await read.wait()
+        while taken < size:
+            taken += len((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(writer.drain(), 2)
+        read.set()
+        async with asyncio.timeout(30):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert taken == size

@@ -149,6 +149,7 @@ def test_what_the_decoder_of_large_jpegs_costs_on_100_images(tmp_path: Path) -> 
 
 
 @pytest.mark.scale
+@pytest.mark.timeout(3600)  # two seconds an image in bf16, where the CPU has none
 @needs_compiler
 def test_what_the_precisions_cost_on_500_images(tmp_path: Path) -> None:
     """Against fp32 and full decoding: ResNet50, 500 images, and int8 calibrated on 200 others."""
