@@ -131,6 +131,26 @@ async def test_a_process_that_dies_is_followed_by_another(client, app, monkeypat
     assert await retention.apply(engine, 1) == 1
 
 
+async def test_a_process_that_takes_long_keeps_the_task(client, app, monkeypatch):
+    monkeypatch.setattr(retention, "LEASE", timedelta(seconds=0.6))
+    for name, value in (
+        ("FIRST_SLICE", 1),
+        ("LARGEST_SLICE", 1),
+        ("PAUSE", dict.fromkeys(("sqlite", "postgresql"), 0.1)),
+    ):
+        monkeypatch.setattr(f"api.history.deletion.{name}", value)
+    engine = app.state.engine
+    await insert(app, [row(i) for i in range(20)])
+    at_work, others = asyncio.create_task(retention.apply(engine, 1)), []
+    await asyncio.sleep(0.05)
+    while not at_work.done():
+        others.append(await retention.apply(engine, 1))
+        await asyncio.sleep(0.1)
+    assert at_work.result() == 20
+    assert len(others) > 8
+    assert set(others) == {None}
+
+
 @pytest.mark.parametrize("days", [0, 30])
 async def test_the_setting_starts_it(settings, days):
     app = create_app(settings.model_copy(update={"history_retention_days": days}))
