@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from api.settings import Settings
+from cli import gpus
 from cli.errors import CommandError
 from cli.ports import LOOPBACK
 from cli.process_group import Program
@@ -71,8 +72,10 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name.upper() not in ours and name != "TS_CONFIG_FILE"
     }
     port = settings.torchserve_port
-    # TorchServe's own default is a worker for each core or GPU.
-    workers = {"TS_DEFAULT_WORKERS_PER_MODEL": str(settings.model_workers)} if settings.model_workers else {}
+    variable = "TS_DEFAULT_WORKERS_PER_MODEL"  # its own default is a worker for each core or GPU
+    workers = {variable: str(settings.model_workers)} if settings.model_workers else {}
+    if not workers and variable not in inherited and (beside_gpus := gpus.workers()):
+        workers = {variable: str(beside_gpus)}
     return {
         "JAVA_HOME": _java_home(),
         **inherited,

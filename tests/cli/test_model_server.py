@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
+from cli import gpus
 from cli.model_server import model_server
 from cli.run_folder import RunFolder
 
@@ -17,3 +18,41 @@ def test_workers_and_threads(tmp_path: Path, settings: dict[str, int], workers: 
     program = model_server(Settings(_env_file=None, **settings), RunFolder(tmp_path / "run"))
     assert program.environment.get("TS_DEFAULT_WORKERS_PER_MODEL") == workers
     assert program.environment["OMP_NUM_THREADS"] == threads
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the driver's program, before all others; it lists what the test writes into it."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("TS_DEFAULT_WORKERS_PER_MODEL", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)))
+    return program
+
+
+def workers(folder: Path, **settings: int) -> str | None:
+    program = model_server(Settings(_env_file=None, **settings), RunFolder(folder / "run"))
+    return program.environment.get("TS_DEFAULT_WORKERS_PER_MODEL")
+
+
+@pytest.mark.parametrize(("lines", "visible", "expected"), [(1, "", "8"), (2, "", "12"), (2, "1", "8"), (0, "", None)])
+def test_beside_a_gpu_there_are_workers_for_the_cores(
+    tmp_path: Path, driver: Path, monkeypatch: pytest.MonkeyPatch, lines: int, visible: str, expected: str | None
+) -> None:
+    driver.write_text("#!/bin/sh\n" + "echo 'GPU 0: NVIDIA T4 (UUID: GPU-1)'\n" * lines)
+    driver.chmod(0o755)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert workers(tmp_path) == expected
+    assert workers(tmp_path, model_workers=3) == "3"
+    monkeypatch.setenv("TS_DEFAULT_WORKERS_PER_MODEL", "5")
+    assert workers(tmp_path) == "5"
+
+
+def test_a_driver_that_fails_or_is_not_there_is_no_gpu(tmp_path: Path, driver: Path) -> None:
+    assert gpus.count() == 0
+    driver.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    driver.chmod(0o755)
+    assert gpus.count() == 0
+    assert workers(tmp_path) is None
