@@ -1,6 +1,7 @@
 """The connections to the model server, against a server that does as the test says."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -176,6 +177,22 @@ async def test_a_request_that_is_given_up_takes_its_connection_with_it() -> None
                 await post(upstream, url, b"slow")
         assert (await post(upstream, url)).content == b"{}"
         assert server.connections == 2
+
+
+async def test_a_server_that_hangs_is_left_at_once() -> None:
+    left = asyncio.Event()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_on(reader)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        left.set()
+
+    async with serving(conversation) as (_, url), Upstream() as upstream:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await post(upstream, url)
+        await asyncio.wait_for(left.wait(), 2)
 
 
 async def test_a_header_cannot_carry_a_second_one() -> None:
