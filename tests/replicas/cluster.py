@@ -55,16 +55,26 @@ class Replica:
         self._running.close()
 
     def kill(self) -> None:
-        """All of it at once, the supervisor first, so that nothing is started again."""
+        """All of it at once, the supervisor first, so that nothing is started again. Returns when the kernel is through:
+        until then it takes connections for the dead, and drops them."""
         family = sorted(self.service.family(), key=lambda process: process.pid != self.service.process.pid)
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        while not all(map(_ended, family)):
+            time.sleep(0.005)
         self._running.close()
 
     def close(self) -> None:
         """Ends what is left."""
         self._running.close()
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager
