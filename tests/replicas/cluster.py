@@ -55,8 +55,8 @@ class Replica:
         self._running.close()
 
     def kill(self) -> None:
-        """All of it at once, the supervisor first, so that nothing is started again. Returns when the kernel is through:
-        until then it takes connections for the dead, and drops them."""
+        """All of it at once, the supervisor first, so that nothing is started again. Returns when the kernel is through
+        with it: until then it takes connections for the dead, and drops them."""
         family = sorted(self.service.family(), key=lambda process: process.pid != self.service.process.pid)
         for process in family:
             with suppress(psutil.NoSuchProcess):
