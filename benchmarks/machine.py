@@ -1,6 +1,5 @@
 """What the figures were taken on: without it they mean nothing to anybody else."""
 
-import os
 import platform
 import re
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cli.hardware import cores
 from handlers.engine import cpu_features
 
 PACKAGES = ("torch", "torchvision", "torchserve", "litestar", "uvicorn", "pillow", "fastapi", "litserve")
@@ -28,11 +28,6 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _proc(name: str, pattern: str) -> str | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from api.settings import Settings
-from cli import gpus
 from cli.errors import CommandError
+from cli.hardware import workers_beside_gpus
 from cli.ports import LOOPBACK
 from cli.process_group import Program
 from cli.run_folder import RunFolder
@@ -74,7 +74,7 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
     port = settings.torchserve_port
     variable = "TS_DEFAULT_WORKERS_PER_MODEL"  # its own default is a worker for each core or GPU
     workers = {variable: str(settings.model_workers)} if settings.model_workers else {}
-    if not workers and variable not in inherited and (beside_gpus := gpus.workers()):
+    if not workers and variable not in inherited and (beside_gpus := workers_beside_gpus()):
         workers = {variable: str(beside_gpus)}
     return {
         "JAVA_HOME": _java_home(),

@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from api.database import set_pragmas
 from api.models import ForwardRequest
-from benchmarks.machine import cores
 from benchmarks.peers.model import Classifier
+from cli.hardware import cores
 
 classifier = Classifier()
 pool = ThreadPoolExecutor(cores())

@@ -9,8 +9,8 @@ from typing import Any
 import litserve
 from fastapi import Request
 
-from benchmarks.machine import cores
 from benchmarks.peers.model import Classifier
+from cli.hardware import cores
 
 
 class Images(litserve.LitAPI):

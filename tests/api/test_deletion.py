@@ -132,7 +132,7 @@ async def test_a_process_that_dies_is_followed_by_another(client, app, monkeypat
 
 
 async def test_a_process_that_takes_long_keeps_the_task(client, app, monkeypatch):
-    monkeypatch.setattr(retention, "LEASE", timedelta(seconds=0.6))
+    monkeypatch.setattr(retention, "LEASE", timedelta(seconds=1.5))
     for name, value in (
         ("FIRST_SLICE", 1),
         ("LARGEST_SLICE", 1),
@@ -140,13 +140,13 @@ async def test_a_process_that_takes_long_keeps_the_task(client, app, monkeypatch
     ):
         monkeypatch.setattr(f"api.history.deletion.{name}", value)
     engine = app.state.engine
-    await insert(app, [row(i) for i in range(20)])
+    await insert(app, [row(i) for i in range(30)])
     at_work, others = asyncio.create_task(retention.apply(engine, 1)), []
     await asyncio.sleep(0.05)
     while not at_work.done():
         others.append(await retention.apply(engine, 1))
         await asyncio.sleep(0.1)
-    assert at_work.result() == 20
+    assert at_work.result() == 30
     assert len(others) > 8
     assert set(others) == {None}
 

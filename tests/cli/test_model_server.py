@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
-from cli import gpus
+from cli.hardware import gpus
 from cli.model_server import model_server
 from cli.run_folder import RunFolder
 
@@ -51,8 +51,8 @@ def test_beside_a_gpu_there_are_workers_for_the_cores(
 
 
 def test_a_driver_that_fails_or_is_not_there_is_no_gpu(tmp_path: Path, driver: Path) -> None:
-    assert gpus.count() == 0
+    assert gpus() == 0
     driver.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
     driver.chmod(0o755)
-    assert gpus.count() == 0
+    assert gpus() == 0
     assert workers(tmp_path) is None

@@ -83,9 +83,9 @@ async def test_starts_again_with_growing_delays(script, tmp_path: Path, monkeypa
 
 async def test_begins_the_delays_anew_after_a_steady_run(script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.1)
-    monkeypatch.setattr(supervisor, "STEADY", 0.7)
+    monkeypatch.setattr(supervisor, "STEADY", 2.0)
     delays: list[float] = []
-    flaky = script("echo >> runs; test $(wc -l < runs) -ne 3 || sleep 1")  # ends at once, but for its third run
+    flaky = script("echo >> runs; test $(wc -l < runs) -ne 3 || sleep 2.5")  # ends at once, but for its third run
     async with running(flaky, lambda _program, _how, delay: delays.append(delay)):
         await until(lambda: len(delays) == 4)
     assert delays[:4] == pytest.approx([0.1, 0.2, 0.1, 0.2])

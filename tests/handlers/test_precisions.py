@@ -70,6 +70,9 @@ def test_bf16_without_machine_code_rounds_the_weights_once(tmp_path: Path) -> No
     seen = photographs(0, 24, tmp_path / "seen", sizes=((800, 600),))
     difference = (probabilities(exact, seen) - probabilities(handler, seen)).abs().amax(1).mean().item()
     assert 0 < difference < 0.012
+    with torch.inference_mode():
+        logits = handler.engine.model(torch.zeros(1, 3, 224, 224, dtype=torch.bfloat16)).float()
+    assert not torch.equal(logits, logits.bfloat16().float())  # the last layer is not rounded
 
 
 @needs_compiler

@@ -1,4 +1,4 @@
-"""GPUs, as TorchServe counts them, and what they change. Without torch, which takes seconds to import."""
+"""Cores, and GPUs as TorchServe counts them. Without torch, which takes seconds to import."""
 
 import os
 import subprocess
@@ -8,14 +8,18 @@ WORKERS = 8
 """Workers that share a GPU: beside up to so many cores each more decodes as many images more, and the GPU keeps up."""
 
 
-def workers() -> int | None:
+def workers_beside_gpus() -> int | None:
     """How many to start: one for each core, as decoding an image takes several times what a GPU does with it; None
     without a GPU. TorchServe's default is one for each GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, WORKERS * found) if (found := count()) else None
+    return min(cores(), WORKERS * found) if (found := gpus()) else None
 
 
-def count() -> int:
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> int:
     """Those that CUDA_VISIBLE_DEVICES names, else all that the driver lists."""
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         return len(visible.split(","))
