@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor
-from torchvision.models import WeightsEnum, get_model, get_model_weights, list_models
+from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from cli.download import fetch, sha256_of
 from cli.errors import CheckpointError, DownloadError
 from cli.labels import read_labels, snake_case
 from cli.untrained import untrained_state
+from handlers.engine import without_values
 
 INSTEAD = "pass --weights FILE to use a checkpoint of your own"
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -112,12 +113,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def fitted(state: dict[str, Tensor], arch: str, path: Path) -> tuple[dict[str, Tensor], int]:
     """`state` as float32 in the model's own order, checked against `arch`, and its number of classes."""
-    with torch.device("meta"):
-        last = list(get_model(arch, weights=None).state_dict())[-1]
-        classes = state[last].numel() if last in state else 0
-        if not classes:
-            raise CheckpointError(f"{path} is no {arch}: it has no {last}")
-        expected: dict[str, Tensor] = get_model(arch, weights=None, num_classes=classes).state_dict()
+    last = list(without_values(arch).state_dict())[-1]
+    classes = state[last].numel() if last in state else 0
+    if not classes:
+        raise CheckpointError(f"{path} is no {arch}: it has no {last}")
+    expected: dict[str, Tensor] = without_values(arch, num_classes=classes).state_dict()
     for name in expected:
         if name.endswith("num_batches_tracked"):  # absent from old checkpoints, and of no use to a trained model
             state.setdefault(name, torch.tensor(0))

@@ -62,8 +62,7 @@ class Engine:
     def load_weights(self, file: Path) -> None:
         """The model as torchvision has it, in this precision on the device."""
         config = self.config
-        with torch.device("meta"):
-            model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
+        model = without_values(config["arch"], num_classes=len(config["labels"]))
         model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True, mmap=True), assign=True)
         model.eval()
         self.dtype = torch.float32
@@ -72,7 +71,7 @@ class Engine:
         elif self.device.type == "cuda":
             # By default a GPU rounds to the ten bits of TF32 before it multiplies.
             torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         scaling = config["preprocessing"]
         self.mean, self.std = (torch.tensor(scaling[k], device=self.device).view(3, 1, 1) for k in ("mean", "std"))
 
@@ -107,6 +106,17 @@ class Engine:
         scaled = pixels.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
         logits: Tensor = self.model(scaled.to(self.dtype, memory_format=torch.channels_last))
         return logits.float().softmax(1)
+
+
+def without_values(arch: str, **options: Any) -> nn.Module:
+    """A torchvision model to put values into: to draw random ones first takes longer than to read those of a file."""
+    model: nn.Module
+    try:
+        with torch.device("meta"):
+            model = get_model(arch, weights=None, **options)
+    except NotImplementedError:  # regnets compute their widths in tensors
+        model = get_model(arch, weights=None, **options)
+    return model
 
 
 def rounded(model: nn.Module) -> nn.Module:

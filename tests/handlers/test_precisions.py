@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models import get_model
 
 from cli import archive, packing, quantize
 from cli import compile as compiler
 from cli.errors import CommandError
 from cli.model_json import Precision, model_json
-from cli.weights import Weights, untrained
+from cli.weights import Weights, checkpoint, published, untrained
 from handlers.classifier import Classifier
 from handlers.large_jpeg import LargeJpegs
 from tests import images
@@ -73,6 +74,21 @@ def test_bf16_without_machine_code_rounds_the_weights_once(tmp_path: Path) -> No
     with torch.inference_mode():
         logits = handler.engine.model(torch.zeros(1, 3, 224, 224, dtype=torch.bfloat16)).float()
     assert not torch.equal(logits, logits.bfloat16().float())  # the last layer is not rounded
+
+
+def test_a_regnet_is_served(tmp_path: Path) -> None:
+    """torchvision cannot make one without values: it computes the widths of its layers in tensors."""
+    model = get_model("regnet_x_400mf", weights=None).eval()
+    state = untrained("regnet_x_400mf").state_dict
+    model.load_state_dict(state)
+    torch.save(state, tmp_path / "regnet.pth")
+    handler = worker(checkpoint(tmp_path / "regnet.pth", "regnet_x_400mf", None), "fp32", tmp_path / "model")
+    body = images.encode(images.picture(1, 320, 240), "PNG")
+    with torch.inference_mode():
+        pixels = published("regnet_x_400mf").transforms()(images.seen(body))
+        expected = model(pixels[None]).softmax(1)
+    assert expected.max() > 0.1
+    torch.testing.assert_close(handler.engine.classify(handler.decode(body)[None]), expected, rtol=0, atol=1e-4)
 
 
 @needs_compiler
