@@ -384,6 +384,24 @@ async def test_at_the_end_what_the_database_does_not_take_is_logged_once(setting
     assert rows() == []
 
 
+async def test_late_rows_that_are_being_written_at_the_end_are_there_once(settings, rows, trouble, caplog, monkeypatch):
+    async with recording(settings) as recorder:
+        recorder.submit(Call().row(200, "late"))
+        await asyncio.sleep(0.2)
+        trouble.clear()
+        await recorder.record(Call().row(200, "after"))
+        insert = SqliteWriter._insert
+
+        def slow_insert(self, rows):
+            time.sleep(0.3)  # in its thread, before its transaction: nothing can be taken back yet
+            insert(self, rows)
+
+        monkeypatch.setattr(SqliteWriter, "_insert", slow_insert)
+        await asyncio.sleep(0.1)
+    assert codes(rows) == [("after", 200), ("late", 503)]
+    assert lost(caplog) == []
+
+
 @pytest.mark.parametrize("patience", [0, 120])
 async def test_a_row_that_comes_during_or_after_the_end_is_written_or_logged(
     settings, rows, trouble, caplog, monkeypatch, patience

@@ -106,6 +106,22 @@ async def test_rows_of_the_past_are_pruned_and_others_stay(throttle, clock, stor
     assert stored() == {"later", "new"}
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_pruning_waits_for_no_call(throttle, clock, stored, settings, monkeypatch):
+    monkeypatch.setattr(throttle_module, "PRUNE_INTERVAL", 0)
+    await throttle.take(Limit("held", Rate.parse("1/second")))
+    await throttle.take(Limit("old", Rate.parse("1/second")))
+    clock.now += 2_000_000
+    holder = sqlalchemy.create_engine(settings.database_url)
+    with holder.begin() as database:
+        database.execute(sqlalchemy.text("SELECT key FROM throttled WHERE key = 'held' FOR UPDATE"))
+        throttle._prune_at = 0
+        async with asyncio.timeout(5):
+            await throttle.take(Limit("new", Rate.parse("1/hour")))
+    holder.dispose()
+    assert stored() == {"held", "new"}
+
+
 async def test_the_table_holds_no_names_and_no_addresses(client, settings):
     await client.post("/token", data={"username": "a-password-in-the-wrong-field", "password": PASSWORD})
     content = b"".join(path.read_bytes() for path in settings.torchserve_key_file.parent.glob("service.db*"))
