@@ -40,7 +40,7 @@ from api.routes.health import live, ready
 from api.routes.history import delete_history, export_history, read_history, read_row
 from api.routes.metrics import read_metrics
 from api.routes.stats import read_stats, read_timeline
-from api.settings import MIN_SECRET_BYTES, PLACEHOLDER, Settings, load_settings
+from api.settings import SECRETS, Settings, load_settings, weakness
 from api.throttling.login_limits import LoginLimits
 from api.throttling.throttle import Throttle
 
@@ -128,7 +128,6 @@ async def _retention(engine: AsyncEngine, days: float) -> AsyncIterator[None]:
 
 
 def _warn_of_weak_secrets(settings: Settings) -> None:
-    for name in ("secret_key", "admin_token"):
-        value = getattr(settings, name)
-        if value and (len(value.encode()) < MIN_SECRET_BYTES or PLACEHOLDER in value):
-            logger.warning("%s is weak: fine for trying out, refused in production", name.upper())
+    for name in sorted(SECRETS - settings.missing_secrets):
+        if why := weakness(getattr(settings, name)):
+            logger.warning("%s %s: fine for trying out, refused in production", name.upper(), why)

@@ -19,7 +19,8 @@ from api.throttling.rate import Rate
 
 MIN_SECRET_BYTES = 32
 PLACEHOLDER = "change-in-production"
-"""What the sample secrets of `.env.example` have in common; production refuses them."""
+"""What sample secrets have in common, those of `.env.example` included."""
+SECRETS = frozenset({"secret_key", "admin_token"})
 
 NO_TEXT = ".env: is not text in UTF-8"
 
@@ -76,8 +77,8 @@ class Settings(BaseSettings):
     environment: Environment = Environment.DEVELOPMENT
     database_url: Annotated[str, Field(repr=False), AfterValidator(usable)] = "sqlite+aiosqlite:///./ml_service.db"
 
-    secret_key: Annotated[str, Field(repr=False)] = ""
-    """Signs the JWTs. Empty outside production: a random one for this process, so tokens end with it."""
+    secret_key: Annotated[str, Field(repr=False, default_factory=lambda: secrets.token_urlsafe(MIN_SECRET_BYTES))]
+    """Signs the JWTs. Outside production, without one: a random one for this process, so tokens end with it."""
     admin_token: Annotated[str, Field(repr=False)] = ""
     """Static bearer token for operators. Empty outside production: nobody has it."""
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
@@ -130,7 +131,7 @@ class Settings(BaseSettings):
     torchserve_port: Annotated[int, Field(ge=1, le=65533)] = 8080
     """Inference; management and metrics are the next two."""
     model_workers: Annotated[int | None, Field(ge=1, le=256)] = None
-    """Processes that run the model. Default: one for each core, or each GPU."""
+    """Processes that run the model. Default: one for each core, eight for a GPU at most."""
     model_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads in each of them."""
     run_dir: Path = Path("run")
@@ -146,18 +147,29 @@ class Settings(BaseSettings):
     def _secrets(self) -> Self:
         if self.admin_bootstrap is None:
             self.admin_bootstrap = Access.TOKEN if self.production else Access.OPEN
-        if self.production:
-            for name in ("secret_key", "admin_token"):
-                value = getattr(self, name)
-                if len(value.strip().encode()) < MIN_SECRET_BYTES or PLACEHOLDER in value:
-                    raise ValueError(f"{name.upper()}: production needs a secret of {MIN_SECRET_BYTES} bytes or more")
-        self.secret_key = self.secret_key or secrets.token_urlsafe(MIN_SECRET_BYTES)
+        for name in SECRETS if self.production else ():
+            if name not in self.model_fields_set or weakness(getattr(self, name)):
+                raise ValueError(f"{name.upper()}: production needs a secret of {MIN_SECRET_BYTES} bytes or more")
         return self
+
+    @property
+    def missing_secrets(self) -> frozenset[str]:
+        """The names of those that nobody has set."""
+        return SECRETS - self.model_fields_set
 
     @property
     def production(self) -> bool:
         """Whether the strict rules hold."""
         return self.environment is Environment.PRODUCTION
+
+
+def weakness(secret: str) -> str | None:
+    """Why production refuses a secret, or None."""
+    if PLACEHOLDER in secret:
+        return "is the sample's, which everybody knows"
+    if len(secret.strip().encode()) < MIN_SECRET_BYTES:
+        return f"is shorter than {MIN_SECRET_BYTES} bytes"
+    return None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from api.settings import MIN_SECRET_BYTES
+from dotenv import dotenv_values
+
+from api.settings import MIN_SECRET_BYTES, SECRETS
 from cli.errors import CommandError
 
 SOCKET_PATH_LIMIT = 107
@@ -59,13 +61,13 @@ class RunFolder:
             return False
         return False
 
-    def generate_secrets(self) -> None:
-        """Writes the secrets that a first start lacks, once: tokens outlive a restart."""
-        if self.secrets.exists():
-            return
-        lines = [f"{name}={secrets.token_urlsafe(MIN_SECRET_BYTES)}\n" for name in ("SECRET_KEY", "ADMIN_TOKEN")]
-        new = self.secrets.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.writelines(lines)
-        new.replace(self.secrets)
+    def generated_secrets(self) -> dict[str, str]:
+        """Secrets of this folder's own, by the names of their settings; made once, so that tokens outlive a restart."""
+        if not self.secrets.exists():
+            lines = [f"{name.upper()}={secrets.token_urlsafe(MIN_SECRET_BYTES)}\n" for name in sorted(SECRETS)]
+            new = self.secrets.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.writelines(lines)
+            new.replace(self.secrets)
+        return {name.lower(): value for name, value in dotenv_values(self.secrets).items() if value}

@@ -37,20 +37,27 @@ def serve() -> None:
     folder = RunFolder(settings.run_dir)
     with folder.held():
         check_ports(settings)
-        if not settings.production:
-            folder.generate_secrets()
-            settings = load_settings(_env_file=(folder.secrets, ".env"))
-        code = asyncio.run(until_signalled(_Service(settings, folder).run()))
+        service = _Service(with_secrets(settings, folder), folder, settings.missing_secrets)
+        code = asyncio.run(until_signalled(service.run()))
     if code:
         raise SystemExit(code)
+
+
+def with_secrets(settings: Settings, folder: RunFolder) -> Settings:
+    """The settings, with the folder's own secrets where none are set."""
+    if not settings.missing_secrets:
+        return settings
+    generated = folder.generated_secrets()
+    return load_settings(**{name: generated[name] for name in settings.missing_secrets})
 
 
 class _Service:
     """One run of the two servers, and what the terminal hears of it."""
 
-    def __init__(self, settings: Settings, folder: RunFolder) -> None:
+    def __init__(self, settings: Settings, folder: RunFolder, generated: frozenset[str] = frozenset()) -> None:
         self.settings = settings
         self.folder = folder
+        self.generated = generated
         self.console = Console(markup=False, highlight=False, soft_wrap=True)
         self.url = base_url(settings.host, settings.port)
         self.ready = False
@@ -124,8 +131,9 @@ class _Service:
                 health = await self.health()
         self.ready = True
         self.console.print(f"Ready: {self.url} (documentation: {self.url}/docs)")
-        if self.folder.secrets.exists():
-            self.console.print(f"Secrets that no setting gave are in {self.folder.secrets}")
+        if self.generated:
+            names = " and ".join(sorted(self.generated)).upper()
+            self.console.print(f"{names}, which no setting gave: {self.folder.secrets}")
         if warning := health.get("warning"):
             self.console.print(f"Warning: {warning}", style="bold red")
         self.console.print("Ctrl-C stops it.")

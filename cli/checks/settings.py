@@ -7,39 +7,34 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.settings import MIN_SECRET_BYTES, NO_TEXT, PLACEHOLDER, Settings, told
+from api.settings import NO_TEXT, SECRETS, Settings, told, weakness
 from cli.checks.finding import Finding, ok, problem, warning
 
 MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
 
 
 def check_settings() -> tuple[Settings | None, list[Finding]]:
-    """The settings as `ml-service serve` reads them, those that a first start made included; None if they are bad."""
+    """The settings; None if they are bad."""
     try:
         settings = Settings()
-        made = settings.run_dir / "secrets.env"
-        files = (made, ".env") if not settings.production and _readable(made) else (".env",)
-        settings, again = (Settings(_env_file=files) for _ in range(2))
-        if settings.secret_key != again.secret_key:  # none is set: each process makes one for itself
-            settings.secret_key = ""
     except ValidationError as error:
         return None, [problem("settings", line, "correct it in the environment or in .env") for line in told(error)]
     except UnicodeDecodeError:
         return None, [problem("settings", NO_TEXT, "save it in that encoding")]
-    return settings, [*_values(settings), *_secrets_file(made)]
+    made = settings.run_dir / "secrets.env"
+    return settings, [*_values(settings, made), *_secrets_file(made)]
 
 
-def _values(settings: Settings) -> Iterator[Finding]:
+def _values(settings: Settings, made: Path) -> Iterator[Finding]:
     where = "with the values of .env" if Path(".env").is_file() else "without a .env"
     yield ok("settings", f"{settings.environment}, {where}")
-    for name in ("secret_key", "admin_token"):
-        value, setting = getattr(settings, name), name.upper()
-        if not value:
-            yield ok(setting, "not set: make serve makes one at its first start")
-        elif PLACEHOLDER in value:
-            yield warning(setting, "is the sample's, which everybody knows", f"set another; {MAKE_ONE}")
-        elif len(value.encode()) < MIN_SECRET_BYTES:
-            yield warning(setting, f"is shorter than {MIN_SECRET_BYTES} bytes", f"set a longer one; {MAKE_ONE}")
+    for name in sorted(SECRETS, reverse=True):
+        setting = name.upper()
+        if name in settings.missing_secrets:
+            how = f"takes the one in {made}" if _readable(made) else "makes one at its first start"
+            yield ok(setting, f"not set: make serve {how}")
+        elif why := weakness(getattr(settings, name)):
+            yield warning(setting, why, f"set another; {MAKE_ONE}")
         else:
             yield ok(setting, "set")
     if not settings.production and not _loopback(settings.host):

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from api.settings import load_settings
 from cli.commands.app import PROJECT, app, example
 from cli.errors import CommandError
+from cli.run_folder import RunFolder
 
 CHECKS = (
     ["ruff", "check", "."],
@@ -80,10 +82,14 @@ def test() -> None:
 
 @app.command("clean", rich_help_panel=PROJECT, epilog=example("ml-service clean"))
 def clean() -> None:
-    """Remove what was built or cached; keeps the database, the archives and the run folder's secrets."""
+    """Remove logs, caches and temporary files; databases, archives and secrets stay."""
     _in_project()
-    for name in ("build", "dist", ".mypy_cache", ".pytest_cache", ".ruff_cache", "logs", "run/logs", "run/tmp"):
-        shutil.rmtree(name, ignore_errors=True)
+    folder = RunFolder(load_settings().run_dir)
+    if folder.in_use():
+        raise CommandError(f"RUN_DIR: a service is running in {folder.path}; stop it first")
+    caches = ("build", "dist", ".mypy_cache", ".pytest_cache", ".ruff_cache", "logs")
+    for path in (*map(Path, caches), folder.logs, folder.temporary, folder.metrics):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _in_project() -> None:

@@ -1,4 +1,4 @@
-"""The console script: what a person at the terminal is told when the output cannot be written."""
+"""The console script: what is cleaned up, and what a person is told when the output cannot be written."""
 
 import shutil
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from cli.run_folder import RunFolder
 
 COMMAND = Path(sys.executable).with_name("ml-service")
 FULL = "ml-service: cannot write the output: No space left on device; make room, or send it elsewhere\n"
@@ -18,9 +20,9 @@ def folder(tmp_path: Path, migrated: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, redirected: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, redirected: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = ["sh", "-c", f'"$0" "$@" {redirected}', COMMAND, *arguments]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), **settings}
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -44,3 +46,17 @@ def test_a_reader_that_is_gone_is_no_news(folder):
 def test_no_output_at_all(folder):
     done = run(folder, ">&-", "history", "--json")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_cleaning_up_keeps_secrets_and_databases_and_goes_round_a_running_service(folder):
+    (folder / "pyproject.toml").touch()
+    made = RunFolder(folder / "elsewhere")
+    with made.held():
+        made.generated_secrets()
+        (made.logs / "api.log").touch()
+        refused = run(folder, "", "clean", RUN_DIR="elsewhere")
+        assert refused.returncode == 1
+        assert refused.stderr == f"ml-service: RUN_DIR: a service is running in {made.path}; stop it first\n"
+    assert run(folder, "", "clean", RUN_DIR="elsewhere").returncode == 0
+    assert sorted(path.name for path in made.path.iterdir()) == ["lock", "secrets.env"]
+    assert (folder / "ml_service.db").exists()

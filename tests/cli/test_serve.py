@@ -15,7 +15,7 @@ from rich.console import Console
 
 from api.settings import Settings
 from cli.run_folder import RunFolder
-from cli.serve import _Service
+from cli.serve import _Service, with_secrets
 from tests.e2e.conftest import free_ports
 
 
@@ -40,6 +40,32 @@ def test_the_api_believes_no_forwarded_address_of_its_own_machine(tmp_path: Path
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_secrets_that_nobody_sets_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SECRET_KEY", "ADMIN_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    Path(".env").write_text("SECRET_KEY=\nADMIN_TOKEN=an-admin-token-of-ones-own-of-32-bytes\n")
+    first, second = (with_secrets(Settings(), RunFolder(tmp_path)) for _ in range(2))
+    assert len(first.secret_key) >= 32
+    assert first.secret_key == second.secret_key
+    assert first.admin_token == "an-admin-token-of-ones-own-of-32-bytes"
+    Path(".env").unlink()
+    assert with_secrets(Settings(), RunFolder(tmp_path)).admin_token not in {first.admin_token, ""}
+
+
+async def test_the_terminal_names_the_secrets_that_it_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = _Service(Settings(_env_file=None), RunFolder(tmp_path), frozenset({"secret_key"}))
+    service.console = Console(file=io.StringIO(), soft_wrap=True)
+
+    async def health() -> dict[str, object] | None:
+        return {"status": "ok"}
+
+    monkeypatch.setattr(service, "health", health)
+    await service.announce()
+    assert f"SECRET_KEY, which no setting gave: {tmp_path}/secrets.env" in service.console.file.getvalue()
+    assert "ADMIN_TOKEN" not in service.console.file.getvalue()
 
 
 async def test_the_terminal_says_how_long_the_start_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
