@@ -1,5 +1,6 @@
 """Swagger UI, ReDoc, and the OpenAPI document that they show."""
 
+from importlib.metadata import version
 from typing import Any
 
 from litestar import MediaType, Request, Response, Router
@@ -63,7 +64,7 @@ redoc = page("/redoc", "redoc.html", POLICY)
 
 openapi_config = OpenAPIConfig(
     title="ML Service API",
-    version="0.1.0",
+    version=version("ml-service-api"),
     description=DESCRIPTION,
     openapi_router=Router(
         "/docs",

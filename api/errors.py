@@ -10,6 +10,8 @@ ServiceError
 ├── TooManyRequests     429  over a rate; nothing was done
 ├── ClientLeft          499  nobody is there to read the answer; only the record sees it
 ├── Unavailable         503  try again later: the model server or the database
+│   ├── ConnectionLost       it ended with the call in its hands        (forward/exchange.py)
+│   └── ConnectionRefused    nobody listens there                       (forward/exchange.py)
 └── TimedOut            504  the model server did not answer in time
 
 Every error body is `{"detail": "<message>"}`.

@@ -16,13 +16,13 @@ from benchmarks.servers import Posted, running, torchserve
 from cli.errors import CommandError
 
 STARTS = 3
-FLOOR = "import sys, torch, torchvision; torch.load(sys.argv[1], map_location='cpu', weights_only=True)"
+IMPORTS_AND_WEIGHTS = "import sys, torch, torchvision; torch.load(sys.argv[1], map_location='cpu', weights_only=True)"
 RAW = {"Content-Type": "application/octet-stream"}
 
 
 async def start_up(subject: Subject, image: Path, folder: Path, *, progress: Progress) -> Comparison:
     """Takes turns: the imports and the weights alone, a worker, `torchserve --start`. Seconds from process start."""
-    ways = {"floor": floor, "worker": worker_start, "torchserve": torchserve_start}
+    ways = {"imports and weights": imports_and_weights, "worker": worker_start, "torchserve": torchserve_start}
     times: dict[str, list[float]] = {name: [] for name in ways}
     task = progress.add_task("Starting", total=STARTS * len(ways))
     for number in range(STARTS):
@@ -45,10 +45,12 @@ async def start_up(subject: Subject, image: Path, folder: Path, *, progress: Pro
     )
 
 
-async def floor(subject: Subject, image: Path, folder: Path) -> float:  # noqa: ARG001
-    """No prediction can come sooner."""
+async def imports_and_weights(subject: Subject, image: Path, folder: Path) -> float:  # noqa: ARG001
+    """What a worker without machine code cannot do without. With it, it reads no weights, and may be quicker."""
     started = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FLOOR, str(subject.folder / "weights.pt"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", IMPORTS_AND_WEIGHTS, str(subject.folder / "weights.pt")
+    )
     try:
         if await process.wait():
             raise CommandError("torch cannot be imported, or the weights cannot be read")

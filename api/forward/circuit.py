@@ -51,10 +51,10 @@ class Circuit:
         """A call was answered."""
         self._failures = 0
 
-    def failed(self, *, gone: bool = False) -> None:
-        """A call was not; `gone`: nobody listens there at all."""
+    def failed(self, *, refused: bool = False) -> None:
+        """A call was not; `refused`: nobody listens there at all."""
         self._failures += 1
-        if (gone or self._failures >= FAILURES) and self._watch is None:
+        if (refused or self._failures >= FAILURES) and self._watch is None:
             logger.error("the model server is down: calls are refused until it has a ready worker")
             metrics.CIRCUIT_OPEN.set(1)
             self._since = time.monotonic()

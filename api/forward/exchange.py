@@ -6,20 +6,20 @@ from typing import Any
 
 import httpx
 
-from api.errors import TimedOut, Unavailable
+from api.errors import Unavailable
 from api.forward.key_file import KeyFile
 from api.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-class Cut(Unavailable):
+class ConnectionLost(Unavailable):
     """The connection broke before the answer: the server ended with the call in its hands, or before it came."""
 
     detail = "the model server cannot be reached"
 
 
-class Gone(Unavailable):
+class ConnectionRefused(Unavailable):
     """Nobody listens there."""
 
     detail = "the model server cannot be reached"
@@ -38,8 +38,7 @@ class Exchange:
         """The answer, from a second call with the key read anew if TorchServe does not know the first.
 
         Raises:
-            TimedOut: the transport gave up waiting.
-            Gone, Cut, Unavailable: nobody listens, the connection broke, or no key is the right one.
+            ConnectionRefused, ConnectionLost, Unavailable: nobody listens, the connection broke, or no key is right.
         """
         for reread in (False, True):
             try:
@@ -47,8 +46,6 @@ class Exchange:
                 request = httpx.Request(method, url, headers={**(headers or {}), **key}, **rest)
                 answer = await self._transport.handle_async_request(request)
                 await answer.aread()
-            except httpx.ReadTimeout:
-                raise TimedOut from None
             except httpx.TransportError as error:
                 logger.warning("the model server cannot be reached: %r", error)
                 raise _failure(error) from None
@@ -60,8 +57,10 @@ class Exchange:
 
 def _failure(error: httpx.TransportError) -> Unavailable:
     if isinstance(error, httpx.ConnectError):
-        return Gone()
-    return Cut() if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else Unavailable(Gone.detail)
+        return ConnectionRefused()
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        return ConnectionLost()
+    return Unavailable(ConnectionLost.detail)
 
 
 def torchserve_error(answer: httpx.Response) -> str | None:

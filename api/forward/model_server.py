@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from api.errors import BadRequest, CannotProcess, ServiceError, TimedOut, TooLarge, Unavailable
 from api.forward.circuit import Circuit
-from api.forward.exchange import Cut, Exchange, Gone, torchserve_error
+from api.forward.exchange import ConnectionLost, ConnectionRefused, Exchange, torchserve_error
 from api.forward.inspection import Inspection
 from api.observability import metrics
 from api.observability.tracing import span, trace_headers
@@ -56,8 +56,8 @@ class ModelServer:
             async with asyncio.timeout(self._timeout):
                 with span("predict", SpanKind.CLIENT):
                     answer = await self._send_twice(headers=headers | trace_headers(), content=image)
-        except (Unavailable, TimedOut) as error:
-            self.circuit.failed(gone=isinstance(error, Gone))
+        except Unavailable as error:
+            self.circuit.failed(refused=isinstance(error, ConnectionRefused))
             raise
         except TimeoutError:
             self.circuit.failed()
@@ -80,7 +80,7 @@ class ModelServer:
         raise ServiceError
 
     async def _send_twice(self, **call: Any) -> httpx.Response:
-        with contextlib.suppress(Cut):
+        with contextlib.suppress(ConnectionLost):
             answer = await self._exchange.send("POST", self._predictions, "inference", **call)
             if not _lost(answer):
                 return answer

@@ -38,7 +38,7 @@ class Now(Collector):
 
 
 def exposition(now: Now) -> bytes:
-    """Prometheus' text format 0.0.4. Reads the files of all processes: not for the event loop."""
+    """What `CONTENT_TYPE_LATEST` names. Reads the files of all processes: not for the event loop."""
     counted, current = REGISTRY, CollectorRegistry()
     if FOLDER:
         _bury(FOLDER)

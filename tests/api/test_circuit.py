@@ -154,5 +154,5 @@ async def test_the_app_ends_while_the_circuit_is_open(settings):
     server.answers = server.refuses
     app = create_app(settings, httpx.MockTransport(server))
     async with asyncio.timeout(5), app.lifespan():
-        app.state.model_server.circuit.failed(gone=True)
+        app.state.model_server.circuit.failed(refused=True)
         await asyncio.sleep(0.1)

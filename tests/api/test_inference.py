@@ -36,7 +36,6 @@ OUTCOMES = {
     "key never accepted": (lambda _: torchserve_error(400, "InvalidKeyException"), 503),
     "down": (fails(httpx.ConnectError), 503),
     "connection cut": (fails(httpx.ReadError), 503),
-    "hung": (fails(httpx.ReadTimeout), 504),
     "its own bad request": (lambda _: torchserve_error(400, "BadRequestException"), 500),
 }
 
