@@ -67,7 +67,7 @@ FROM base AS model-server
 RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 COPY --from=model-server-packages /opt/venv /opt/venv
 COPY --from=archive /srv/model_store /srv/model_store
-COPY config.properties log4j2.xml deploy/well.py /app/
+COPY config.properties log4j2.xml deploy/healthcheck.py /app/
 ARG MODEL_NAME=resnet50
 ENV JAVA_HOME=/opt/venv/java \
     OMP_NUM_THREADS=1 \
@@ -75,7 +75,7 @@ ENV JAVA_HOME=/opt/venv/java \
     TS_LOAD_MODELS=${MODEL_NAME}.mar
 USER 10001:10001
 # Java, torch and the weights take half a minute on a slow machine.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 CMD ["python", "/app/well.py"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 CMD ["python", "/app/healthcheck.py"]
 ENTRYPOINT ["tini", "-g", "--"]
 CMD ["torchserve", "--start", "--foreground", "--ncs", "--ts-config", "/app/config.properties", \
      "--log-config", "/app/log4j2.xml", "--model-store", "/srv/model_store"]

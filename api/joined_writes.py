@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-ENOUGH = 64 * 1024
+MAX_KEPT_BYTES = 64 * 1024
 """Bytes that are not kept back."""
 
 
@@ -26,7 +26,7 @@ class JoinedWrites:
             self._loop.call_soon(self._write)
         self._parts.append(data)
         self._size += len(data)
-        if self._size > ENOUGH:
+        if self._size > MAX_KEPT_BYTES:
             self._write()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from api.forward.inspection import Inspection, ModelState
 from api.models import ForwardRequest
 
 DATABASE_TIMEOUT = 2.0
-FRESH = 1.0
+CACHE_SECONDS = 1.0
 """Seconds that a look which found nothing wrong is good for: anybody may ask as often as they like, and a look costs
 several calls."""
 
@@ -41,7 +41,7 @@ class Readiness:
     async def find(self) -> Look:
         """Bounded by `DATABASE_TIMEOUT` and the model server's."""
         now = asyncio.get_running_loop().time()
-        if self._last and now < self._last[0] + FRESH and not self._last[1].problems:
+        if self._last and now < self._last[0] + CACHE_SECONDS and not self._last[1].problems:
             return self._last[1]
         if self._under_way is None or self._under_way.done():
             self._under_way = asyncio.create_task(self._find(now))

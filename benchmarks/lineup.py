@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from api.forward.key_file import KeyFile
 from benchmarks import archives, load, photos
 from benchmarks.archives import Subject
 from benchmarks.ceiling import ceiling
@@ -12,7 +13,7 @@ from benchmarks.options import Options
 from benchmarks.peers import stock
 from benchmarks.results import Row
 from benchmarks.rounds import Target
-from benchmarks.servers import Posted, Service, free_ports, key_headers, python, running, service
+from benchmarks.servers import Posted, Service, free_ports, python, running, service
 from benchmarks.startup import RAW
 from cli.ports import LOOPBACK
 
@@ -81,7 +82,7 @@ class Lineup:
             await asyncio.to_thread(stock.build, subject, folder)
             program, url, key_file = stock.program(folder)
             await self._stack.enter_async_context(running(program, url, Posted(self.images[0], RAW, key_file)))
-            headers = RAW | key_headers(key_file)
+            headers = RAW | KeyFile(key_file).header("inference")
             self._http("stock", "TorchServe, image_classifier handler, fp32", url, headers, self.images, None)
         fastapi = None
         if only & {"fastapi", "json"}:

@@ -1,7 +1,6 @@
 """Starting what is measured, each in a folder and on ports of its own, and ending it again."""
 
 import asyncio
-import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import httpx
 
+from api.errors import Unavailable
+from api.forward.key_file import KeyFile
 from api.settings import Settings
 from benchmarks.archives import Subject, environment_without_settings
 from cli.errors import CommandError
@@ -37,12 +38,7 @@ class Service:
     @property
     def headers(self) -> dict[str, str]:
         """What TorchServe itself wants to see."""
-        return key_headers(self.key_file)
-
-
-def key_headers(key_file: Path) -> dict[str, str]:
-    """Authorization at a TorchServe. Raises OSError or ValueError before it has written its keys."""
-    return {"Authorization": f"Bearer {json.loads(key_file.read_text())['inference']['key']}"}
+        return KeyFile(self.key_file).header("inference")
 
 
 @asynccontextmanager
@@ -75,10 +71,10 @@ class Posted:
 
 
 async def _answers(client: httpx.AsyncClient, url: str, post: Posted | None) -> bool:
-    with suppress(httpx.TransportError, OSError, ValueError):
+    with suppress(httpx.TransportError, Unavailable):
         if post is None:
             return (await client.get(url)).is_success
-        headers = dict(post.headers) | (key_headers(post.key_file) if post.key_file else {})
+        headers = dict(post.headers) | (KeyFile(post.key_file).header("inference") if post.key_file else {})
         return (await client.post(url, content=post.body, headers=headers)).is_success
     return False
 

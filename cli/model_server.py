@@ -1,6 +1,5 @@
-"""How `ml-service serve` runs TorchServe: its command line, its environment, its ports, and whether it is well."""
+"""How `ml-service serve` runs TorchServe: its command line, its environment, its ports, and its health check."""
 
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import httpx
 
+from api.errors import Unavailable
+from api.forward.key_file import KeyFile
 from api.settings import Settings
 from cli.errors import CommandError
 from cli.hardware import workers_beside_gpus
@@ -49,20 +50,20 @@ def model_server(settings: Settings, folder: RunFolder) -> Program:
 
 
 @asynccontextmanager
-async def asking_model_server(settings: Settings, folder: RunFolder) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-    """Asks TorchServe whether it is well. It is not if it has given up on its workers: it then takes calls and answers
+async def model_server_health(settings: Settings, folder: RunFolder) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """TorchServe's health check. It fails if TorchServe has given up on its workers: it then takes calls and answers
     none of them."""
     url = f"http://{LOOPBACK}:{settings.torchserve_port}/ping"
+    keys = KeyFile(folder.keys)
 
-    async def well() -> bool:
+    async def healthy() -> bool:
         try:
-            key = json.loads(folder.keys.read_bytes())["inference"]["key"]
-            return (await client.get(url, headers={"Authorization": f"Bearer {key}"})).is_success
-        except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
+            return (await client.get(url, headers=keys.header("inference"))).is_success
+        except (Unavailable, httpx.HTTPError):
             return False
 
     async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-        yield well
+        yield healthy
 
 
 def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:

@@ -32,13 +32,13 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Program:
-    """What to run; it gets `patience` seconds after SIGTERM, and without a `log` it writes to the terminal."""
+    """What to run; it gets `grace_period` seconds after SIGTERM, and without a `log` it writes to the terminal."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     directory: Path
-    patience: float = 10.0
+    grace_period: float = 10.0
     log: Path | None = None
 
 
@@ -63,7 +63,7 @@ class ProcessGroup:
         finally:
             if output:
                 output.close()
-        self._patience = program.patience
+        self._grace_period = program.grace_period
 
     async def wait(self) -> int:
         """The exit code of the program itself, as the shell counts it; its descendants may still run."""
@@ -72,9 +72,9 @@ class ProcessGroup:
         return 128 - code if code < 0 else code
 
     async def end(self) -> None:
-        """Ends the whole group: SIGTERM, patience, SIGKILL. If interrupted, SIGKILL at once."""
+        """Ends the whole group: SIGTERM, the grace period, SIGKILL. If interrupted, SIGKILL at once."""
         try:
-            deadline = time.monotonic() + self._patience
+            deadline = time.monotonic() + self._grace_period
             # More than once: a JVM that ends still starts workers anew, and these would outlive it.
             while self._signal(signal.SIGTERM) and (left := deadline - time.monotonic()) > 0:
                 await self._gone(min(left, REMINDER))

@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 
 from api.settings import Settings, load_settings
-from cli.model_server import asking_model_server, model_server
+from cli.model_server import model_server, model_server_health
 from cli.ports import LOOPBACK, base_url, check_ports
 from cli.process_group import Program
 from cli.run_folder import RunFolder
@@ -20,7 +20,7 @@ from cli.supervisor import run, running, until_signalled
 DRAIN = 5
 """Seconds that calls in flight get after a signal, beyond the longest that the model server may take."""
 HARDENED = ("--http", "api.http_protocol:HttpProtocol")
-LONG = 60.0
+SLOW_START_SECONDS = 60.0
 """Seconds after which a start is called slow and the logs are named."""
 TAIL = 4
 """Log lines shown when a program ends before the service was ready."""
@@ -72,8 +72,8 @@ class _Service:
             return code
         try:
             async with (
-                asking_model_server(self.settings, self.folder) as well,
-                running(model, self.report, well),
+                model_server_health(self.settings, self.folder) as healthy,
+                running(model, self.report, healthy),
                 running(self.api(here), self.report),
             ):
                 await self.announce()
@@ -103,7 +103,7 @@ class _Service:
             command=[*uvicorn, *address, "--timeout-graceful-shutdown", str(drain)],
             environment=environment,
             directory=directory,
-            patience=settings.shutdown_delay + drain + 5,
+            grace_period=settings.shutdown_delay + drain + 5,
             log=self.folder.logs / "api.log",
         )
 
@@ -123,7 +123,7 @@ class _Service:
             clock = asyncio.get_running_loop().time
             start, told = clock(), False
             while health is None:
-                if clock() - start > LONG and not told:
+                if clock() - start > SLOW_START_SECONDS and not told:
                     told = True
                     self.console.print(f"This takes long; see {self.folder.logs}")
                 await asyncio.sleep(0.5)

@@ -1,7 +1,7 @@
 """Keeps child programs running until a signal comes, and leaves nothing of them behind.
 
-A program that ended is started again, and one that hangs is killed first: whoever starts it says how to ask it whether
-it is well. This module knows nothing of what it runs.
+A program that ended is started again, and one that hangs is killed first: whoever starts it brings its health check.
+This module knows nothing of what it runs.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
 STEADY = 30.0
 """A program that ran this many seconds had started well: the delay begins anew."""
 
-QUESTION, INTERVAL = 3.0, 2.0
-"""Seconds that an answer to "are you well?" may take, and between two questions."""
-MISSES = 4
-"""Questions in a row without a good answer after which a program is taken for hung."""
-STARTING = 180.0
-"""Seconds that a program gets to answer for the first time."""
+CHECK_TIMEOUT, CHECK_INTERVAL = 3.0, 2.0
+"""Seconds that a health check may take, and between two of them."""
+MAX_FAILED_CHECKS = 4
+"""In a row, after which a program is taken for hung."""
+START_TIMEOUT = 180.0
+"""Seconds that a program gets to pass its first one."""
 
-Well = Callable[[], Awaitable[bool]]
-"""Asks a program whether it is well; cancelled if the answer takes too long, and may raise nothing else."""
+HealthCheck = Callable[[], Awaitable[bool]]
+"""Whether a program is healthy; cancelled if that takes too long, and may raise nothing else."""
 Report = Callable[[Program, str, float], None]
 """Told that a program ended, how, and in how many seconds it starts again."""
 
@@ -39,32 +39,32 @@ async def run(program: Program) -> int:
         await group.end()
 
 
-async def _asked(well: Well) -> bool:
+async def _passed(healthy: HealthCheck) -> bool:
     with suppress(TimeoutError):
-        async with asyncio.timeout(QUESTION):
-            return await well()
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return await healthy()
     return False
 
 
-async def _hung(well: Well) -> str:
-    """Returns, with how it was seen, once the program is not well for too long."""
+async def _hung(healthy: HealthCheck) -> str:
+    """Returns, with how it was seen, once the program is not healthy for too long."""
     clock = asyncio.get_running_loop().time
     started, answered, misses = clock(), False, 0
-    while misses < MISSES:
-        await asyncio.sleep(INTERVAL)
-        if await _asked(well):
+    while misses < MAX_FAILED_CHECKS:
+        await asyncio.sleep(CHECK_INTERVAL)
+        if await _passed(healthy):
             answered, misses = True, 0
         elif answered:
             misses += 1
-        elif clock() - started > STARTING:
-            return f"did not start in {STARTING:.0f} s"
-    return f"gave no good answer {MISSES} times"
+        elif clock() - started > START_TIMEOUT:
+            return f"did not start in {START_TIMEOUT:.0f} s"
+    return f"failed its health check {MAX_FAILED_CHECKS} times"
 
 
-async def _ends(group: ProcessGroup, well: Well | None) -> str:
+async def _ends(group: ProcessGroup, healthy: HealthCheck | None) -> str:
     """Waits until the program ends or hangs, and says which."""
     ended = asyncio.create_task(group.wait())
-    hung = asyncio.create_task(_hung(well)) if well else None
+    hung = asyncio.create_task(_hung(healthy)) if healthy else None
     try:
         await asyncio.wait({ended, hung} if hung else {ended}, return_when=asyncio.FIRST_COMPLETED)
         return f"ended with exit code {ended.result()}" if ended.done() or not hung else hung.result()
@@ -74,7 +74,7 @@ async def _ends(group: ProcessGroup, well: Well | None) -> str:
             hung.cancel()
 
 
-async def _keep(program: Program, report: Report, well: Well | None) -> None:
+async def _keep(program: Program, report: Report, healthy: HealthCheck | None) -> None:
     clock = asyncio.get_running_loop().time
     delay = FIRST_DELAY
     while True:
@@ -85,7 +85,7 @@ async def _keep(program: Program, report: Report, well: Well | None) -> None:
             how = f"could not start: {error}"
         else:
             try:
-                how = await _ends(group, well)
+                how = await _ends(group, healthy)
             except asyncio.CancelledError:
                 await group.end()
                 raise
@@ -98,13 +98,13 @@ async def _keep(program: Program, report: Report, well: Well | None) -> None:
 
 
 @asynccontextmanager
-async def running(program: Program, report: Report, well: Well | None = None) -> AsyncIterator[None]:
+async def running(program: Program, report: Report, healthy: HealthCheck | None = None) -> AsyncIterator[None]:
     """Starts `program`, and again whenever it ends or hangs; on leaving, ends it and waits until it is gone.
 
     Nesting gives the order: the innermost starts last and ends first.
     """
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(_keep(program, report, well))
+        task = tasks.create_task(_keep(program, report, healthy))
         yield
         task.cancel()
 

@@ -14,7 +14,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit would answer before MAX_IMAGE_PIXELS, and with a warning first
 
 
-HEAD = 16 * 1024
+HEADER_BYTES = 16 * 1024
 """Bytes in which nearly every image tells its size, and in which no hostile one keeps Pillow busy for long."""
 
 
@@ -22,7 +22,7 @@ async def dimensions(image: bytes, max_pixels: int) -> tuple[int, int]:
     """`read_header`, at once where the first bytes will do, else in a thread: a PNG of a million empty chunks can keep
     Pillow busy for seconds."""
     with contextlib.suppress(BadRequest, CannotProcess):
-        return read_header(image[:HEAD], max_pixels)
+        return read_header(image[:HEADER_BYTES], max_pixels)
     return await asyncio.to_thread(read_header, image, max_pixels)
 
 

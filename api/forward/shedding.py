@@ -17,9 +17,9 @@ from api.record.middleware import RecordMiddleware
 from api.settings import Settings
 
 PATH = "/forward"
-LONGEST = 8 * 1024
+MAX_PEEK_BYTES = 8 * 1024
 """Bytes in which the first part of a form says its name."""
-WAIT = 0.035
+BUNDLE_SECONDS = 0.035
 """Seconds that a bundle waits for calls."""
 
 
@@ -54,9 +54,9 @@ class Shedding:
         await self._bundle.join()
         try:
             kind, more = parsed_type(content_type), True
-            while (image := begins_image(*kind, beginning)) is None and more and len(beginning) < LONGEST:
+            while (image := begins_image(*kind, beginning)) is None and more and len(beginning) < MAX_PEEK_BYTES:
                 read.append(await receive())
-                beginning += read[-1].get("body", b"")[:LONGEST]
+                beginning += read[-1].get("body", b"")[:MAX_PEEK_BYTES]
                 more = read[-1].get("more_body", False)
             if image:
                 call.request_type = "image"
@@ -64,7 +64,7 @@ class Shedding:
         except Exception as error:
             read, beginning = [], b""  # not kept for as long as the row takes
             answer = answer_to(error, scope)
-            call.error_message, call.patience = answer.detail, 0.0
+            call.error_message, call.max_delay = answer.detail, 0.0
             await send_error(send, answer)
             return
 
@@ -86,7 +86,7 @@ class Bundle:
         if self._gone is None:
             loop = asyncio.get_running_loop()
             self._gone = loop.create_future()
-            loop.call_later(WAIT, self._go)
+            loop.call_later(BUNDLE_SECONDS, self._go)
         await asyncio.shield(self._gone)  # one call may be cancelled without the others
 
     def _go(self) -> None:

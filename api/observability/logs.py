@@ -12,11 +12,11 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 
 from api.request_id import CURRENT
 
-MOMENT = 0.05
+BATCH_SECONDS = 0.05
 """Seconds."""
-MOST = 20_000
+MAX_QUEUED_LINES = 20_000
 """Lines on their way; beyond them, whoever reads is too slow or has stopped."""
-PATIENCE = 5.0
+CLOSE_SECONDS = 5.0
 """Seconds that the end waits for the last of them."""
 TEXT = "%(levelname)s - %(asctime)s - %(request_id)s - %(name)s - %(module)s - %(message)s"
 JSON = {
@@ -33,8 +33,8 @@ class InThread(logging.Handler):
     """Takes lines where they arise; a thread formats and writes them to stderr, so that no call waits for whoever reads
     it.
 
-    It does so with what has come in `MOMENT` at once: in an overload, a turn of the thread for each line costs more
-    than the line. What nobody takes is dropped and counted. Once closed, it writes each line as it comes.
+    It does so with what has come in `BATCH_SECONDS` at once: in an overload, a turn of the thread for each line costs
+    more than the line. What nobody takes is dropped and counted. Once closed, it writes each line as it comes.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class InThread(logging.Handler):
         """Puts the line on its way."""
         if not self._thread.is_alive():
             self._write_lines([record])
-        elif self._lines.qsize() < MOST:
+        elif self._lines.qsize() < MAX_QUEUED_LINES:
             self._lines.put(record)
         else:
             self._dropped += 1
@@ -60,7 +60,7 @@ class InThread(logging.Handler):
         while not ended:
             lines = [self._lines.get()]
             if lines[0] is not None:
-                self._ending.wait(MOMENT)
+                self._ending.wait(BATCH_SECONDS)
             while not self._lines.empty():
                 lines.append(self._lines.get())
             ended = None in lines
@@ -89,7 +89,7 @@ class InThread(logging.Handler):
         try:
             self._ending.set()
             self._lines.put(None)
-            self._thread.join(PATIENCE)
+            self._thread.join(CLOSE_SECONDS)
         finally:
             self.release()
         super().close()

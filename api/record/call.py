@@ -19,8 +19,9 @@ class Call:
     error_message: str | None = None
     received: int = 0
     body_complete: bool = False
-    patience: float | None = None
-    """Seconds that its answer may be held back at nobody's cost; None: as its code says."""
+    max_delay: float | None = None
+    """Seconds: twice what its answer may wait for a shared commit, as the model has other images meanwhile; None: as
+    its code says."""
     timing: Timing = field(default_factory=Timing)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started: float = field(default_factory=time.perf_counter)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from api.observability import metrics
-from api.record.store import GROUP, Entry, Store, named
+from api.record.store import MAX_GROUP_ROWS, Entry, Store, named
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class LateRows:
         async with self.writing:
             while self._rows:
                 # Taken out first: in the meantime `keep` may drop the oldest to make room.
-                group = [self._rows.popleft() for _ in range(min(GROUP, len(self._rows)))]
+                group = [self._rows.popleft() for _ in range(min(MAX_GROUP_ROWS, len(self._rows)))]
                 missing = group
                 try:
                     missing = await self._write(group)

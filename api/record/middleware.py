@@ -95,7 +95,7 @@ async def _commit(scope: Scope, call: Call, status: int) -> None:
     row, started = call.row(status, request_id(scope)), time.perf_counter()
     try:
         with span("record"):
-            await _recorder(scope).record(row, call.patience)
+            await _recorder(scope).record(row, call.max_delay)
     finally:
         call.timing.record = time.perf_counter() - started
         metrics.RECORD.observe(call.timing.record)

@@ -5,9 +5,9 @@ call (`call.py`) → its row (`middleware.py`) → one writer commits rows in gr
 A row that cannot be written in time must not make its answer a lie, now or later. So, where the answer becomes a 503:
 
 - a row that still waits for the writer is withdrawn, which nothing can outrun: both happen on one event loop;
-- a row that the writer has taken waits for the outcome. Up to the commit the attempt is given up after `ATTEMPT`
-  seconds (SQLite: `BUSY_TIMEOUT`) and rolled back; the commit itself is not interrupted, since its outcome could then
-  not be known;
+- a row that the writer has taken waits for the outcome. Up to the commit the attempt is given up after
+  `ATTEMPT_SECONDS` (SQLite: `BUSY_TIMEOUT`) and rolled back; the commit itself is not interrupted, since its outcome
+  could then not be known;
 - either way the call is kept as the 503 that its client gets, and written once the database takes rows again. It takes
   the place of the row that a commit left whose answer was lost with the connection.
 """
@@ -21,13 +21,13 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.record.late import LateRows
-from api.record.store import GROUP, Entry, Store
+from api.record.store import MAX_GROUP_ROWS, Entry, Store
 
 REFUSALS = {429, 503}
-COMPANY = 0.02
+REFUSAL_DELAY = 0.02
 """Seconds that the row of a refused call waits for others: every commit takes from the model's time."""
-LEAST, MOST = 0.005, 0.05
-"""Seconds that the row of a patient call waits for others. Below the first it would hardly meet any."""
+MIN_DELAY, MAX_DELAY = 0.005, 0.05
+"""Seconds that the row of a call that may be delayed waits for others. Below the first it would hardly meet any."""
 DEADLINE = 5.0
 """Seconds that a row may wait before the writer takes it."""
 PAUSE = 1.0
@@ -51,13 +51,13 @@ class Recorder:
         self._late = LateRows(self._store)
         self._ending = False
 
-    async def record(self, row: dict[str, Any], patience: float | None = None) -> None:
+    async def record(self, row: dict[str, Any], max_delay: float | None = None) -> None:
         """Returns once the row is committed.
 
         Raises:
             NotRecorded: it is not and will not be, save as a 503. With `best_effort` the loss is logged instead.
         """
-        entry = self.submit(row, patience)
+        entry = self.submit(row, max_delay)
         deadline = asyncio.get_running_loop().call_later(DEADLINE, _withdraw, entry)
         try:
             committed = await asyncio.shield(entry.committed)
@@ -66,8 +66,8 @@ class Recorder:
         if not committed and not self._best_effort:
             raise NotRecorded
 
-    def submit(self, row: dict[str, Any], patience: float | None = None) -> Entry:
-        """Queues a row. A patient call's waits for company for half of its patience, a refusal's for a while unless it
+    def submit(self, row: dict[str, Any], max_delay: float | None = None) -> Entry:
+        """Queues a row. One that may be delayed waits for others for half of that, a refusal's for a while unless it
         says otherwise; any other takes along what waits. What cannot be written is kept or lost, whoever waits for it.
         """
         loop = asyncio.get_running_loop()
@@ -77,10 +77,10 @@ class Recorder:
             _withdraw(entry)
             return entry
         self._waiting.append(entry)
-        if patience is None:
-            patience = 2 * COMPANY if row["status_code"] in REFUSALS else 0.0
-        wait = min(patience / 2, MOST)
-        if wait < LEAST:
+        if max_delay is None:
+            max_delay = 2 * REFUSAL_DELAY if row["status_code"] in REFUSALS else 0.0
+        wait = min(max_delay / 2, MAX_DELAY)
+        if wait < MIN_DELAY:
             self._hurry()
         elif self._timer is None or loop.time() + wait < self._timer.when():
             self._stop_timer()
@@ -132,7 +132,7 @@ class Recorder:
             except TimeoutError:
                 await self._late.write()
                 continue
-            while len(group) < GROUP and not self._queue.empty():
+            while len(group) < MAX_GROUP_ROWS and not self._queue.empty():
                 group.append(self._queue.get_nowait())
             waiting = [entry for entry in group if not entry.committed.done()]
             for entry in waiting:

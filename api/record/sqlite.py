@@ -15,7 +15,7 @@ from api.database import blocking
 from api.models import ForwardRequest
 
 COLUMNS = [column for column in ForwardRequest.__table__.columns if not column.primary_key]
-TOGETHER = 50
+ROWS_PER_STATEMENT = 50
 """Rows in one statement at most: older builds of SQLite take 999 values, and each length is a statement to prepare."""
 
 
@@ -55,13 +55,13 @@ class SqliteWriter:
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         connection = self._connection or self._connect()
         self._connection = None
-        several = len(rows) > TOGETHER  # a statement by itself is a transaction
+        several = len(rows) > ROWS_PER_STATEMENT  # a statement by itself is a transaction
         try:
             with closing(connection.cursor()) as cursor:  # an open one would keep the lock past the connection's end
                 if several:
                     cursor.execute("BEGIN")
-                for first in range(0, len(rows), TOGETHER):
-                    part = rows[first : first + TOGETHER]
+                for first in range(0, len(rows), ROWS_PER_STATEMENT):
+                    part = rows[first : first + ROWS_PER_STATEMENT]
                     values = [
                         process(row[name]) if process else row[name] for row in part for name, process in self._columns
                     ]

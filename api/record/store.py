@@ -20,11 +20,11 @@ from api.record.sqlite import SqliteWriter
 
 logger = logging.getLogger(__name__)
 
-GROUP = 500
+MAX_GROUP_ROWS = 500
 """Rows in one commit at most."""
-ATTEMPT = 2.5
+ATTEMPT_SECONDS = 2.5
 """Seconds for one group up to its commit: a connection, the database's lock, the insert."""
-NOT_NOW = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError, sqlite3.OperationalError)
+TRANSIENT = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError, sqlite3.OperationalError)
 """The database's trouble, not a row's: the group fails as a whole."""
 
 
@@ -62,7 +62,7 @@ class Store:
         started = time.perf_counter()
         try:
             await self._insert([entry.row for entry in entries])
-        except NOT_NOW as error:
+        except TRANSIENT as error:
             metrics.FAILED_WRITES.inc()
             logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
             _settle(entries, False)
@@ -97,7 +97,7 @@ class Store:
             await self._sqlite.insert(rows)
             return
         async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(ATTEMPT):
+            async with asyncio.timeout(ATTEMPT_SECONDS):
                 database = await stack.enter_async_context(self._engine.begin())
                 await database.execute(self._insertion, rows)
             # On leaving, the commit: past the time-out, for a commit that is interrupted may have happened or not.
@@ -109,7 +109,7 @@ class Store:
         these = tuple_(ForwardRequest.created_at, ForwardRequest.request_id).in_(calls)
         left = delete(ForwardRequest).where(ForwardRequest.created_at.between(min(times), max(times)), these)
         try:
-            async with asyncio.timeout(ATTEMPT), self._engine.begin() as database:
+            async with asyncio.timeout(ATTEMPT_SECONDS), self._engine.begin() as database:
                 if database.dialect.name == "postgresql":
                     # Waits for every commit under way: PostgreSQL may still be at one whose connection is gone.
                     await database.execute(text("LOCK TABLE forward_requests IN SHARE ROW EXCLUSIVE MODE"))

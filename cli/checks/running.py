@@ -7,6 +7,8 @@ from pathlib import Path
 
 import httpx
 
+from api.errors import Unavailable
+from api.forward.key_file import KeyFile
 from api.settings import Settings
 from cli.checks.finding import Finding, ok, problem
 from cli.checks.settings import open_to_others
@@ -73,10 +75,10 @@ def _is_this_api(settings: Settings) -> bool:
 
 def _is_this_model_server(settings: Settings) -> bool:
     try:
-        key = json.loads(settings.torchserve_key_file.read_bytes())["inference"]["key"]
+        key = KeyFile(settings.torchserve_key_file).header("inference")
         url = f"http://{LOOPBACK}:{settings.torchserve_port}/ping"
-        answer = httpx.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT, trust_env=False)
-    except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
+        answer = httpx.get(url, headers=key, timeout=TIMEOUT, trust_env=False)
+    except (Unavailable, httpx.HTTPError):
         return False
     return "status" in answer.text
 

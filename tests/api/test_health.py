@@ -46,7 +46,7 @@ async def test_ready_shows_the_model(client, model, monkeypatch):
         "workers": 1,
         "model": {"weights": "IMAGENET1K_V2"},
     }
-    monkeypatch.setattr(readiness, "FRESH", 0.0)
+    monkeypatch.setattr(readiness, "CACHE_SECONDS", 0.0)
     await client.get("/health/ready")
     assert len(model.requests) == 3, "the handler describes itself once for each set of workers"
 
@@ -57,7 +57,7 @@ async def test_those_who_ask_for_readiness_share_a_look(client, model, monkeypat
     answers.append(await client.get("/health/ready"))
     assert {answer.status_code for answer in answers} == {200}
     assert len(model.requests) == 2, "the state and the description, once"
-    monkeypatch.setattr(readiness, "FRESH", 0.0)
+    monkeypatch.setattr(readiness, "CACHE_SECONDS", 0.0)
     model.answer = describes([WORKERS[1]])
     assert (await client.get("/health/ready")).status_code == 503
 

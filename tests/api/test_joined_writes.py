@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.joined_writes import ENOUGH, JoinedWrites
+from api.joined_writes import MAX_KEPT_BYTES, JoinedWrites
 
 
 class Wire(asyncio.Transport):
@@ -53,7 +53,7 @@ async def test_what_is_written_leaves_before_the_end(wire):
 async def test_a_stream_is_not_kept_in_memory(wire):
     transport = JoinedWrites(wire)
     for _ in range(3):
-        transport.write(b"x" * ENOUGH)
-    assert sum(map(len, wire.told)) >= 2 * ENOUGH
+        transport.write(b"x" * MAX_KEPT_BYTES)
+    assert sum(map(len, wire.told)) >= 2 * MAX_KEPT_BYTES
     await asyncio.sleep(0)
-    assert b"".join(wire.told) == b"x" * 3 * ENOUGH
+    assert b"".join(wire.told) == b"x" * 3 * MAX_KEPT_BYTES

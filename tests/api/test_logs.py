@@ -77,8 +77,8 @@ def test_a_stop_by_a_signal_loses_no_line(logged, settings):
 
 
 def test_a_log_that_nobody_reads_neither_grows_nor_holds_up_the_end(monkeypatch):
-    monkeypatch.setattr(logs, "MOST", 100)
-    monkeypatch.setattr(logs, "PATIENCE", 0.2)
+    monkeypatch.setattr(logs, "MAX_QUEUED_LINES", 100)
+    monkeypatch.setattr(logs, "CLOSE_SECONDS", 0.2)
     reading, writing = os.pipe()
     with open(writing, "w") as stream, open(reading) as reader:  # noqa: PTH123  # descriptors
         monkeypatch.setattr("sys.stderr", stream)

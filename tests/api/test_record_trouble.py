@@ -18,7 +18,7 @@ from api.observability.metrics import REGISTRY
 from api.record.call import Call
 from api.record.late import LateRows
 from api.record.recorder import Recorder
-from api.record.sqlite import TOGETHER, SqliteWriter
+from api.record.sqlite import ROWS_PER_STATEMENT, SqliteWriter
 from tests.api.conftest import PREDICTION, served
 
 
@@ -148,11 +148,11 @@ async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
     assert (found["row-321"]["image_width"], found["row-321"]["status_code"]) == (None, 200)
 
 
-async def test_refusals_and_patient_calls_wait_for_company(recorder: Recorder, rows, monkeypatch):
-    monkeypatch.setattr("api.record.recorder.COMPANY", 60)
-    monkeypatch.setattr("api.record.recorder.MOST", 60)
+async def test_refusals_and_calls_that_may_be_delayed_are_committed_together(recorder: Recorder, rows, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.REFUSAL_DELAY", 60)
+    monkeypatch.setattr("api.record.recorder.MAX_DELAY", 60)
     refused = [recorder.submit(Call().row(code, f"refused-{code}")) for code in (503, 429)]
-    image = recorder.submit(Call("image").row(200, "image"), patience=120)
+    image = recorder.submit(Call("image").row(200, "image"), max_delay=120)
     await asyncio.sleep(0.05)
     assert not any(entry.committed.done() for entry in (*refused, image))
     groups = REGISTRY.get_sample_value("ml_service_record_group_rows_count")
@@ -162,27 +162,27 @@ async def test_refusals_and_patient_calls_wait_for_company(recorder: Recorder, r
     assert {row["request_id"] for row in rows()} == {"refused-503", "refused-429", "image", "answered"}
 
 
-async def test_a_call_without_patience_waits_for_nobody(recorder: Recorder, monkeypatch):
-    monkeypatch.setattr("api.record.recorder.COMPANY", 60)
-    monkeypatch.setattr("api.record.recorder.MOST", 60)
+async def test_a_call_that_may_not_be_delayed_waits_for_nobody(recorder: Recorder, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.REFUSAL_DELAY", 60)
+    monkeypatch.setattr("api.record.recorder.MAX_DELAY", 60)
     for name in ("first", "second"):
         await asyncio.wait_for(recorder.record(Call("image").row(200, name)), 2)
 
 
 async def test_who_waits_for_company_is_written_soon_without(recorder: Recorder):
     await asyncio.wait_for(recorder.record(Call().row(503, "alone")), 2)
-    await asyncio.wait_for(recorder.record(Call("image").row(200, "patient"), patience=1000), 2)
+    await asyncio.wait_for(recorder.record(Call("image").row(200, "patient"), max_delay=1000), 2)
 
 
-async def test_the_most_impatient_says_when(recorder: Recorder, monkeypatch):
-    monkeypatch.setattr("api.record.recorder.MOST", 60)
-    patient = recorder.submit(Call("image").row(200, "patient"), patience=120)
+async def test_the_call_of_the_least_delay_says_when(recorder: Recorder, monkeypatch):
+    monkeypatch.setattr("api.record.recorder.MAX_DELAY", 60)
+    patient = recorder.submit(Call("image").row(200, "patient"), max_delay=120)
     await asyncio.wait_for(recorder.record(Call().row(503, "refused")), 2)
     assert patient.committed.result()
 
 
 async def test_refusals_that_wait_at_the_end_are_written(settings, rows, monkeypatch):
-    monkeypatch.setattr("api.record.recorder.COMPANY", 60)
+    monkeypatch.setattr("api.record.recorder.REFUSAL_DELAY", 60)
     async with recording(settings) as recorder:
         recorder.submit(Call().row(503, "last"))
     assert [row["request_id"] for row in rows()] == ["last"]
@@ -254,7 +254,7 @@ async def test_a_full_disk_is_no_success_and_heals_by_itself(filled):
 async def test_a_group_of_more_than_one_statement_is_all_or_nothing(settings, rows):
     engine = prepare(database_config(settings.database_url).get_engine())
     writer = SqliteWriter(engine)
-    group = [Call().row(200, str(i)) for i in range(TOGETHER + 10)]
+    group = [Call().row(200, str(i)) for i in range(ROWS_PER_STATEMENT + 10)]
     try:
         with pytest.raises(sqlite3.IntegrityError):
             await writer.insert([*group, group[0] | {"user_id": 4711}])
@@ -402,11 +402,11 @@ async def test_late_rows_that_are_being_written_at_the_end_are_there_once(settin
     assert lost(caplog) == []
 
 
-@pytest.mark.parametrize("patience", [0, 120])
+@pytest.mark.parametrize("max_delay", [0, 120])
 async def test_a_row_that_comes_during_or_after_the_end_is_written_or_logged(
-    settings, rows, trouble, caplog, monkeypatch, patience
+    settings, rows, trouble, caplog, monkeypatch, max_delay
 ):
-    monkeypatch.setattr("api.record.recorder.MOST", 60)
+    monkeypatch.setattr("api.record.recorder.MAX_DELAY", 60)
     async with recording(settings) as recorder:
         recorder.submit(Call().row(200, "late"))
         await asyncio.sleep(0.2)
@@ -414,11 +414,11 @@ async def test_a_row_that_comes_during_or_after_the_end_is_written_or_logged(
         write = LateRows.write
 
         async def slow_write(late):
-            recorder.submit(Call().row(200, "during"), patience)
+            recorder.submit(Call().row(200, "during"), max_delay)
             await asyncio.sleep(0.1)
             await write(late)
 
         monkeypatch.setattr(LateRows, "write", slow_write)
-    recorder.submit(Call().row(200, "after"), patience)
+    recorder.submit(Call().row(200, "after"), max_delay)
     await asyncio.sleep(0)
     assert sorted([*lost(caplog), *(row["request_id"] for row in rows())]) == ["after", "during", "late"]

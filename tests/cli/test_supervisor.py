@@ -20,8 +20,8 @@ from cli.supervisor import run, running, until_signalled
 def script(tmp_path: Path):
     """Makes a program of a shell script; all its processes stand in `tmp_path`."""
 
-    def make(text: str, patience: float = 5.0) -> Program:
-        return Program("script", ["/bin/sh", "-c", text], dict(os.environ), tmp_path, patience, tmp_path / "log")
+    def make(text: str, grace_period: float = 5.0) -> Program:
+        return Program("script", ["/bin/sh", "-c", text], dict(os.environ), tmp_path, grace_period, tmp_path / "log")
 
     return make
 
@@ -64,7 +64,7 @@ async def test_gives_time_to_end_in_order(script, tmp_path: Path) -> None:
 
 
 async def test_kills_what_does_not_obey(script, tmp_path: Path) -> None:
-    program = script("trap '' TERM; echo up; while :; do sleep 0.1; done", patience=0.5)
+    program = script("trap '' TERM; echo up; while :; do sleep 0.1; done", grace_period=0.5)
     async with running(program, lambda *_: None):
         await until((tmp_path / "log").exists)
         await until((tmp_path / "log").read_text)
@@ -137,7 +137,7 @@ asyncio.run(run(program))
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A supervisor that asks often and waits little."""
-    for name, value in {"FIRST_DELAY": 0.1, "QUESTION": 0.2, "INTERVAL": 0.05, "STARTING": 1.0}.items():
+    for name, value in {"FIRST_DELAY": 0.1, "CHECK_TIMEOUT": 0.2, "CHECK_INTERVAL": 0.05, "START_TIMEOUT": 1.0}.items():
         monkeypatch.setattr(supervisor, name, value)
 
 
@@ -158,7 +158,7 @@ async def test_kills_and_starts_again_what_hangs(script, tmp_path: Path, impatie
         for process in old:
             process.suspend()
         await until(lambda: ends)
-        assert ends == ["gave no good answer 4 times"]
+        assert ends == ["failed its health check 4 times"]
         assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in old)
         await until(lambda: len([p for p in family(tmp_path) if p.name() == "sleep"]) == 2)
         await asyncio.sleep(0.5)

@@ -37,5 +37,5 @@ def test_nothing_goes_into_a_build_but_what_is_named(tmp_path):
 
 
 def test_kubernetes_and_the_image_probe_the_model_server_alike():
-    assert '"python", "/app/well.py"' in Path("Dockerfile").read_text()
-    assert "[python, /app/well.py]" in Path("deploy/kubernetes/base/deployment.yaml").read_text()
+    assert '"python", "/app/healthcheck.py"' in Path("Dockerfile").read_text()
+    assert "[python, /app/healthcheck.py]" in Path("deploy/kubernetes/base/deployment.yaml").read_text()

@@ -107,9 +107,9 @@ def test_both_together_predict_and_stop(replica, api, model_server_image, tmp_pa
         code, body = replica.ask("/forward", "-F", f"image=@{image}")
         assert code == 200, body
         assert len(json.loads(body)["result"]["predictions"]) == 5
-        with replica.container(model_server_image, "python", "/app/well.py") as probe:
+        with replica.container(model_server_image, "python", "/app/healthcheck.py") as probe:
             assert probe.wait() == 0
         assert model_server.stop() < STOP
         assert replica.ask("/health/ready")[0] == 503
-        with replica.container(model_server_image, "python", "/app/well.py") as probe:
+        with replica.container(model_server_image, "python", "/app/healthcheck.py") as probe:
             assert probe.wait() != 0

@@ -226,7 +226,7 @@ def test_jvm_stopped_but_not_dead(mortal: Service) -> None:
         time.sleep(1)
     print(f"stopped: not ready after {made.first(503, stopped):.1f} s, served again after {seconds:.1f} s")
     assert 0 < made.first(503, stopped) < 5
-    assert "The model server gave no good answer" in mortal.output
+    assert "The model server failed its health check" in mortal.output
 
 
 def test_key_file_rewritten(mortal: Service) -> None:
@@ -265,8 +265,8 @@ def test_a_model_that_exhausts_its_retries(mortal: Service, flag: Path) -> None:
         flag.touch()
         for pid in before:
             psutil.Process(pid).kill()
-        seen = mortal.output.count("The model server gave no good answer")
-        until(mortal, lambda: mortal.output.count("The model server gave no good answer") > seen, 120)
+        seen = mortal.output.count("The model server failed its health check")
+        until(mortal, lambda: mortal.output.count("The model server failed its health check") > seen, 120)
         flag.unlink()
         seconds = until(mortal, healed(mortal, before), 150)
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""Ends with 0 if TorchServe is well, for the container's health check and Kubernetes' probes.
+"""Ends with 0 if TorchServe is healthy, for the container's health check and Kubernetes' probes.
 
 It is not if it has given up on its workers: it then takes calls and answers none. Readiness is the API's to tell.
 """
