@@ -77,7 +77,7 @@ def _problem(item: dict[str, str], parameters: dict[str, FieldDefinition]) -> st
     return f"{name}: {message}" if name else message
 
 
-def _told(error: Exception, request: Request[Any, Any, Any]) -> Exception:
+def _in_our_words(error: Exception, request: Request[Any, Any, Any]) -> Exception:
     """Litestar's own error in the contract's words: which limit, what was wrong with which field."""
     if isinstance(error, RequestEntityTooLarge):
         return TooLarge(f"the body is over {request.route_handler.resolve_request_max_body_size()} bytes")
@@ -89,5 +89,5 @@ def _told(error: Exception, request: Request[Any, Any, Any]) -> Exception:
 
 def render(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
     """Litestar's exception handler for everything."""
-    answer = answer_to(_told(error, request), request.scope)
+    answer = answer_to(_in_our_words(error, request), request.scope)
     return Response({"detail": answer.detail}, status_code=answer.status, headers=answer.headers)

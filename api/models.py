@@ -117,14 +117,14 @@ class HistoryTotal(DefaultBase):
     requests: Mapped[int] = mapped_column(BigInteger)
     seconds: Mapped[float] = mapped_column(Double)
     bytes: Mapped[int] = mapped_column(BigInteger)
-    widths: Mapped[int] = mapped_column(BigInteger)
+    width_count: Mapped[int] = mapped_column("widths", BigInteger)
     """Rows with a width."""
-    width: Mapped[int] = mapped_column(BigInteger)
-    heights: Mapped[int] = mapped_column(BigInteger)
-    height: Mapped[int] = mapped_column(BigInteger)
+    width_sum: Mapped[int] = mapped_column("width", BigInteger)
+    height_count: Mapped[int] = mapped_column("heights", BigInteger)
+    height_sum: Mapped[int] = mapped_column("height", BigInteger)
 
 
-class HistoryTime(DefaultBase):
+class HistoryHistogram(DefaultBase):
     """How many processing times of a period lie from `low` up to the next `low`; kept by triggers, always exact."""
 
     __tablename__ = "history_times"

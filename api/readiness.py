@@ -1,4 +1,4 @@
-"""Whether a prediction can be served and recorded: one look at the database and the model server for all who ask."""
+"""Whether a prediction can be served and recorded: one check of the database and the model server for all who ask."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from api.models import ForwardRequest
 
 DATABASE_TIMEOUT = 2.0
 CACHE_SECONDS = 1.0
-"""Seconds that a look which found nothing wrong is good for: anybody may ask as often as they like, and a look costs
-several calls."""
+"""Seconds that a report without a problem is good for: anybody may ask as often as they like, and it costs several
+calls."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Report:
     """What was found."""
 
     database_problem: str | None
@@ -35,21 +35,21 @@ class Readiness:
 
     def __init__(self, engine: AsyncEngine, inspection: Inspection) -> None:
         self._engine, self._inspection = engine, inspection
-        self._under_way: asyncio.Task[Look] | None = None
-        self._last: tuple[float, Look] | None = None
+        self._under_way: asyncio.Task[Report] | None = None
+        self._last: tuple[float, Report] | None = None
 
-    async def find(self) -> Look:
+    async def check(self) -> Report:
         """Bounded by `DATABASE_TIMEOUT` and the model server's."""
         now = asyncio.get_running_loop().time()
         if self._last and now < self._last[0] + CACHE_SECONDS and not self._last[1].problems:
             return self._last[1]
         if self._under_way is None or self._under_way.done():
-            self._under_way = asyncio.create_task(self._find(now))
+            self._under_way = asyncio.create_task(self._check(now))
         return await asyncio.shield(self._under_way)  # one who asks may leave without the others
 
-    async def _find(self, now: float) -> Look:
+    async def _check(self, now: float) -> Report:
         database, (model, state) = await asyncio.gather(self._database_problem(), self._model_problem())
-        self._last = now, Look(database, model, state)
+        self._last = now, Report(database, model, state)
         return self._last[1]
 
     async def _database_problem(self) -> str | None:

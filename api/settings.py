@@ -181,12 +181,12 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise SystemExit(told(error)[0]) from None
+        raise SystemExit(lines_of(error)[0]) from None
     except UnicodeDecodeError:
         raise SystemExit(f"{NO_TEXT}; save it in that encoding") from None
 
 
-def told(error: ValidationError) -> list[str]:
+def lines_of(error: ValidationError) -> list[str]:
     """A line for each bad setting, with its name and without its value."""
     lines = []
     for each in error.errors(include_url=False, include_input=False):

@@ -63,7 +63,7 @@ class Inspection:
                 return answer.content
         return b""
 
-    async def answers(self) -> bool:
+    async def has_ready_worker(self) -> bool:
         """Whether a worker could take a call."""
         try:
             return (await self.state()).ready_workers > 0

@@ -38,7 +38,7 @@ class ModelServer:
         self._predictions = httpx.URL(f"{settings.torchserve_url}/predictions/{settings.model_name}")
         self._timeout = settings.torchserve_timeout
         self.inspection = Inspection(self._exchange, transport, settings)
-        self.circuit = Circuit(self.inspection.answers)
+        self.circuit = Circuit(self.inspection.has_ready_worker)
 
     async def predict(self, image: bytes, top_k: int, request_id: str, timing: Timing) -> bytes:
         """The handler's answer to an encoded image: a JSON object, as it came. What it took goes to `timing`.

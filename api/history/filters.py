@@ -78,11 +78,21 @@ class Filter:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """The filter as conditions on `forward_requests`."""
-        row, found = ForwardRequest, []
+        return self.times() + self.others()
+
+    def times(self) -> list[ColumnElement[bool]]:
+        """The window alone."""
+        found: list[ColumnElement[bool]] = []
         if self.since is not None:
-            found.append(row.created_at >= self.since)
+            found.append(ForwardRequest.created_at >= self.since)
         if self.until is not None:
-            found.append(row.created_at < self.until)
+            found.append(ForwardRequest.created_at < self.until)
+        return found
+
+    def others(self) -> list[ColumnElement[bool]]:
+        """All but the window."""
+        row = ForwardRequest
+        found: list[ColumnElement[bool]] = []
         if self.status_code is not None:
             found.append(row.status_code == self.status_code)
         if self.request_type is not None:

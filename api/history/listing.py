@@ -71,7 +71,7 @@ async def reading(database: AsyncConnection, where: Filter, sort: Sort = "newest
     """Looks up how many rows there are, and in which cells."""
     cells = await sums_by(database, where, ("request_type", "status_code"))
     total = sum(cell.requests for cell in cells)
-    if replace(where, since=None, until=None) == Filter():
+    if not where.others():
         return Reading(where, sort, total, None)
     return Reading(where, sort, total, [(cell.request_type, cell.status_code) for cell in cells])
 
@@ -132,9 +132,7 @@ def _head(of: Reading, limit: int, after: Position | None) -> Select[Any]:
         key = row.processing_time.expression
         if of.total > SORTED_AT_MOST:
             # IS TRUE: the times choose no index, and yet the database knows how many rows they leave.
-            times = Filter(where.since, where.until).conditions()
-            conditions = replace(where, since=None, until=None).conditions()
-            conditions += [condition.is_(true()) for condition in times]
+            conditions = where.others() + [condition.is_(true()) for condition in where.times()]
         elif conditions:
             key = key + 0.0
     if after is not None:

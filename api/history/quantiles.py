@@ -1,6 +1,6 @@
 """Exact quantiles of the processing time, equal to numpy's default (linear interpolation), without loading the rows.
 
-Histograms of whole months, days and hours → the class of values that a quantile lies in → its rows alone, in order.
+Histograms of whole months, days and hours → the bin that a quantile lies in → its rows alone, in order.
 """
 
 import math
@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.history.filters import Filter
 from api.history.totals import Span, of_periods, spans
-from api.models import ForwardRequest, HistoryTime
+from api.models import ForwardRequest, HistoryHistogram
 
-CLASSES = [(2**-10, 2**18), (2**-7, 2**15), (2**-4, 2**12), (0.5, 2**9), (4, 2**6), (32, 2**3)]
-"""Up to so many seconds, so many classes a second, then one a second; the triggers have the same."""
+BINS = [(2**-10, 2**18), (2**-7, 2**15), (2**-4, 2**12), (0.5, 2**9), (4, 2**6), (32, 2**3)]
+"""Up to so many seconds, so many bins a second, then one a second; the triggers have the same."""
 WALK = 4
 """How many rows of an index may be passed over for each row of a window, before sorting the window is faster."""
 
@@ -27,19 +27,19 @@ def interpolate(low: float, high: float, position: float) -> float:
     return low + (high - low) * (position - math.floor(position))
 
 
-def _low(time: ColumnElement[float], dialect: str) -> ColumnElement[float]:
-    """The lower bound of the class of a time, as the triggers put it."""
+def _bin_start(time: ColumnElement[float], dialect: str) -> ColumnElement[float]:
+    """Where the bin of a time begins, as the triggers put it."""
 
     def floor(value: ColumnElement[float]) -> ColumnElement[float]:
         return cast(cast(value, Integer) if dialect == "sqlite" else func.floor(value), Double)
 
-    scaled = [(time < limit, floor(time * float(scale)) / float(scale)) for limit, scale in CLASSES]
+    scaled = [(time < limit, floor(time * float(scale)) / float(scale)) for limit, scale in BINS]
     return case((time < 0, -1e300), *scaled, else_=floor(time * 1.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """The classes of a window that are not empty: where each begins, and how many values lie before its end."""
+    """The bins of a window that are not empty: where each begins, and how many values lie before its end."""
 
     lows: Sequence[float]
     ends: Sequence[int]
@@ -62,9 +62,9 @@ async def histogram(database: AsyncConnection, where: Filter) -> Histogram:
 
     def part(span: Span) -> Select[float, int]:
         if span.unit is not None:
-            return select(HistoryTime.low, HistoryTime.requests).where(*of_periods(HistoryTime, span))
-        low = _low(row.processing_time.expression, database.dialect.name).label("low")
-        return select(low, literal(1).label("requests")).where(*Filter(span.since, span.until).conditions())
+            return select(HistoryHistogram.low, HistoryHistogram.requests).where(*of_periods(HistoryHistogram, span))
+        low = _bin_start(row.processing_time.expression, database.dialect.name).label("low")
+        return select(low, literal(1).label("requests")).where(*Filter(span.since, span.until).times())
 
     parts = spans(where.since, where.until)
     if not parts:
@@ -72,8 +72,8 @@ async def histogram(database: AsyncConnection, where: Filter) -> Histogram:
     all_parts = union_all(*map(part, parts)).subquery().c
     requests = cast(func.sum(all_parts.requests), BigInteger)
     query = select(all_parts.low, requests).group_by(all_parts.low).having(requests > 0).order_by(all_parts.low)
-    classes = (await database.execute(query)).all()
-    return Histogram([low for low, _ in classes], list(accumulate(count for _, count in classes)))
+    bins = (await database.execute(query)).all()
+    return Histogram([low for low, _ in bins], list(accumulate(count for _, count in bins)))
 
 
 async def quantiles(database: AsyncConnection, where: Filter, qs: Sequence[float]) -> list[float | None]:
@@ -87,7 +87,7 @@ async def quantiles(database: AsyncConnection, where: Filter, qs: Sequence[float
         position = q * (window.count - 1)
         low, high = math.floor(position), math.ceil(position)
         values = await _values(database, where, low, window, everything)
-        if high > low and len(values) == 1:  # the next one lies in another class
+        if high > low and len(values) == 1:  # the next one lies in another bin
             values += await _values(database, where, high, window, everything)
         found.append(interpolate(values[0], values[high - low], position))
     return found
@@ -96,7 +96,7 @@ async def quantiles(database: AsyncConnection, where: Filter, qs: Sequence[float
 async def _values(
     database: AsyncConnection, where: Filter, rank: int, window: Histogram, everything: Histogram
 ) -> list[float]:
-    """The value at a rank, from 0, and the one after it if their class is the same, which is read in order."""
+    """The value at a rank, from 0, and the one after it if their bin is the same, which is read in order."""
     place = next(i for i, end in enumerate(window.ends) if rank < end)
     low = window.lows[place]
     high = window.lows[place + 1] if place + 1 < len(window.lows) else math.inf

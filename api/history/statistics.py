@@ -16,8 +16,7 @@ from api.models import ForwardRequest, User
 
 QUANTILES = (0.5, 0.95, 0.99)
 MOST_USERS = 100
-ERROR = 400
-"""From this status on an answer is an error."""
+FIRST_ERROR_STATUS = 400
 
 Count = Annotated[int, msgspec.Meta(examples=[100])]
 Seconds = Annotated[float | None, msgspec.Meta(examples=[0.456])]
@@ -87,7 +86,7 @@ def _grouped(groups: list[Any], *keys: str) -> dict[Any, dict[str, Any]]:
     for group in groups:
         sums = found[tuple(getattr(group, key) for key in keys)]
         sums["requests"] += group.requests
-        sums["errors"] += group.requests if group.status_code >= ERROR else 0
+        sums["errors"] += group.requests if group.status_code >= FIRST_ERROR_STATUS else 0
         sums["seconds"] += group.seconds
     for sums in found.values():
         sums["mean_processing_time"] = sums.pop("seconds") / sums["requests"]
@@ -114,7 +113,7 @@ async def stats(engine: AsyncEngine, where: Filter) -> Stats:
             since = await database.scalar(select(row.created_at).order_by(row.created_at).limit(1))
         if count and until is None:
             until = datetime.now(UTC)
-    errors = sum(group.requests for group in groups if group.status_code >= ERROR)
+    errors = sum(group.requests for group in groups if group.status_code >= FIRST_ERROR_STATUS)
     length = (until - since).total_seconds() if since and until else 0.0
     return Stats(
         total_requests=count,
@@ -123,8 +122,8 @@ async def stats(engine: AsyncEngine, where: Filter) -> Stats:
         percentile_95_processing_time=p95,
         percentile_99_processing_time=p99,
         average_input_size=_mean(totals["bytes"], count),
-        average_image_width=_mean(totals["width"], totals["widths"]),
-        average_image_height=_mean(totals["height"], totals["heights"]),
+        average_image_width=_mean(totals["width_sum"], totals["width_count"]),
+        average_image_height=_mean(totals["height_sum"], totals["height_count"]),
         since=since,
         until=until,
         errors=errors,

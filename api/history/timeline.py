@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from api.database import snapshot
 from api.history.filters import Filter
 from api.history.quantiles import interpolate
-from api.history.statistics import ERROR, QUANTILES, Count, Seconds
+from api.history.statistics import FIRST_ERROR_STATUS, QUANTILES, Count, Seconds
 from api.models import ForwardRequest
 
 
@@ -62,7 +62,7 @@ async def _buckets(database: AsyncConnection, edges: list[datetime]) -> list[Buc
             row.processing_time.label("time"),
             func.row_number().over(**per_bucket, order_by=row.processing_time).label("rank"),
             func.count().over(**per_bucket).label("requests"),
-            func.sum(case((row.status_code >= ERROR, 1), else_=0)).over(**per_bucket).label("errors"),
+            func.sum(case((row.status_code >= FIRST_ERROR_STATUS, 1), else_=0)).over(**per_bucket).label("errors"),
             func.avg(row.processing_time).over(**per_bucket).label("mean"),
         )
         .join_from(edge, row, (row.created_at >= edge.c.low) & (row.created_at < edge.c.high))

@@ -3,15 +3,15 @@ an hour at either end of a window from an index. Exact, whatever the window.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Integer, Select, Subquery, cast, func, literal, select, true, union_all
+from sqlalchemy import ColumnElement, Integer, Select, Subquery, case, cast, func, literal, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.history.filters import Filter
-from api.models import ForwardRequest, HistoryTime, HistoryTotal
+from api.models import ForwardRequest, HistoryHistogram, HistoryTotal
 
 Unit = Literal["hour", "day", "month"]
 LENGTHS: dict[Unit, int] = {"hour": len("2025-12-24 10"), "day": len("2025-12-24"), "month": len("2025-12")}
@@ -72,10 +72,10 @@ SUMS = {
     "requests": literal(1),
     "seconds": ForwardRequest.processing_time,
     "bytes": ForwardRequest.input_data_size,
-    "widths": func.coalesce(ForwardRequest.image_width * 0 + 1, 0),
-    "width": func.coalesce(ForwardRequest.image_width, 0),
-    "heights": func.coalesce(ForwardRequest.image_height * 0 + 1, 0),
-    "height": func.coalesce(ForwardRequest.image_height, 0),
+    "width_count": case((ForwardRequest.image_width.is_not(None), 1), else_=0),
+    "width_sum": func.coalesce(ForwardRequest.image_width, 0),
+    "height_count": case((ForwardRequest.image_height.is_not(None), 1), else_=0),
+    "height_sum": func.coalesce(ForwardRequest.image_height, 0),
 }
 """What a single row adds to each column of `history_totals`."""
 
@@ -85,7 +85,7 @@ def _period(start: datetime, unit: Unit) -> str:
     return start.isoformat(" ")[: LENGTHS[unit]]
 
 
-def of_periods(table: type[HistoryTotal] | type[HistoryTime], span: Span) -> list[ColumnElement[bool]]:
+def of_periods(table: type[HistoryTotal] | type[HistoryHistogram], span: Span) -> list[ColumnElement[bool]]:
     """The rows of a table of totals that make up a span of whole units."""
     assert span.unit is not None  # noqa: S101
     conditions = [table.unit == span.unit]
@@ -101,9 +101,9 @@ def _select(span: Span, where: Filter, sums: Sequence[str]) -> Select[Any]:
         row = ForwardRequest
         keys = (row.request_type, row.status_code, func.coalesce(row.user_id, 0).label("user_id"))
         columns: list[Any] = [literal("").label("period"), *keys, *(SUMS[name].label(name) for name in sums)]
-        within = Filter(span.since, span.until).conditions()
+        within = Filter(span.since, span.until).times()
         # IS TRUE: what else there is chooses no index, since one by time reads no more than an hour of rows.
-        rest = [condition.is_(true()) for condition in replace(where, since=None, until=None).conditions()]
+        rest = [condition.is_(true()) for condition in where.others()]
         return select(*columns).where(*within, *rest)
     total = HistoryTotal
     totals: Select[Any] = select(

@@ -18,7 +18,7 @@ from api.observability.metrics import FOLDER, REGISTRY
 ABOUT_MODEL = ("name", "arch", "weights", "weights_sha256", "precision", "engine", "device")
 
 
-class Now(Collector):
+class CurrentState(Collector):
     """The state of the parts, as readiness finds it."""
 
     def __init__(self, *, database_up: bool, ready_workers: int, description: dict[str, Any]) -> None:
@@ -37,15 +37,15 @@ class Now(Collector):
             yield _info("ml_service_model", about | {"trained": str(trained).lower()})
 
 
-def exposition(now: Now) -> bytes:
+def exposition(current: CurrentState) -> bytes:
     """What `CONTENT_TYPE_LATEST` names. Reads the files of all processes: not for the event loop."""
-    counted, current = REGISTRY, CollectorRegistry()
+    counted, momentary = REGISTRY, CollectorRegistry()
     if FOLDER:
         _bury(FOLDER)
         counted = CollectorRegistry()
         MultiProcessCollector(counted, str(FOLDER))  # type: ignore[no-untyped-call]
-    current.register(now)
-    return generate_latest(counted) + generate_latest(current)
+    momentary.register(current)
+    return generate_latest(counted) + generate_latest(momentary)
 
 
 def _bury(folder: Path) -> None:

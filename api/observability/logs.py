@@ -117,16 +117,17 @@ def request_id_filter(absent: str | None) -> Any:
 def logging_config(level: str, log_format: str) -> LoggingConfig:
     """For this process, uvicorn's lines included. They are formatted and written in a thread."""
     as_json = log_format == "json"
-    through_queue: dict[str, Any] = {"handlers": ["queue_listener"], "level": "INFO", "propagate": False}
+    through_thread: dict[str, Any] = {"handlers": ["queue_listener"], "level": "INFO", "propagate": False}
     return LoggingConfig(
         filters={"request_id": {"()": request_id_filter, "absent": None if as_json else "-"}},
         formatters={"line": JSON if as_json else {"format": TEXT}},
+        # Litestar's name: without it, it adds a handler of its own.
         handlers={"queue_listener": {"()": InThread, "formatter": "line", "filters": ["request_id"]}},
         root={"level": level, "handlers": ["queue_listener"]},
         loggers={
-            "litestar": through_queue,
-            "uvicorn": through_queue,
-            "uvicorn.access": through_queue,
+            "litestar": through_thread,
+            "uvicorn": through_thread,
+            "uvicorn.access": through_thread,
             # In DEBUG aiosqlite's lines show what is written, password hashes too.
             "aiosqlite": {"level": "WARNING"},
         },

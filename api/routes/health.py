@@ -63,9 +63,9 @@ async def ready(request: Request[Any, Any, Any]) -> Ready:
     app = request.app.state
     if app.draining.begun:
         raise Unavailable("not ready: the service is stopping")
-    look = await app.readiness.find()
-    if look.problems:
-        raise Unavailable(f"not ready: {'; '.join(look.problems)}")
-    model = look.model
+    report = await app.readiness.check()
+    if report.problems:
+        raise Unavailable(f"not ready: {'; '.join(report.problems)}")
+    model = report.model
     warning = model.description.get("warning")
     return Ready("ready", "ok", model.ready_workers, model.description, queue=model.queue, warning=warning)

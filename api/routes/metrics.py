@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api import examples
 from api.accounts.auth import reader_of_metrics
-from api.observability.exposition import Now, exposition
+from api.observability.exposition import CurrentState, exposition
 from api.openapi import errors, exampled
 
 
@@ -29,9 +29,9 @@ async def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     Tells neither secrets nor users.
     """
     app = request.app.state
-    look, of_torchserve = await asyncio.gather(app.readiness.find(), app.model_server.inspection.metrics())
-    database_up, model = look.database_problem is None, look.model
-    now = Now(database_up=database_up, ready_workers=model.ready_workers, description=model.description)
+    report, of_torchserve = await asyncio.gather(app.readiness.check(), app.model_server.inspection.metrics())
+    database_up, model = report.database_problem is None, report.model
+    now = CurrentState(database_up=database_up, ready_workers=model.ready_workers, description=model.description)
     text = await asyncio.to_thread(exposition, now) + of_torchserve
     # As a header: to a media type, Litestar adds a charset, and this one has its own.
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})

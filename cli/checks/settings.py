@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.settings import NO_TEXT, SECRETS, Settings, told, weakness
+from api.settings import NO_TEXT, SECRETS, Settings, lines_of, weakness
 from cli.checks.finding import Finding, ok, problem, warning
 
 MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
@@ -18,7 +18,7 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
     try:
         settings = Settings()
     except ValidationError as error:
-        return None, [problem("settings", line, "correct it in the environment or in .env") for line in told(error)]
+        return None, [problem("settings", line, "correct it in the environment or in .env") for line in lines_of(error)]
     except UnicodeDecodeError:
         return None, [problem("settings", NO_TEXT, "save it in that encoding")]
     made = settings.run_dir / "secrets.env"

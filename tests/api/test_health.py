@@ -64,8 +64,8 @@ async def test_those_who_ask_for_readiness_share_a_look(client, model, monkeypat
 
 async def test_one_who_no_longer_waits_for_readiness_takes_it_from_nobody(client, app, model):
     model.answer = describes(WORKERS)
-    find = app.state.readiness.find
-    impatient, patient = asyncio.create_task(find()), asyncio.create_task(find())
+    check = app.state.readiness.check
+    impatient, patient = asyncio.create_task(check()), asyncio.create_task(check())
     await asyncio.sleep(0)
     impatient.cancel()
     assert (await patient).problems == []

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from api.history.filters import Filter
 from api.history.quantiles import histogram
 from api.history.totals import floor, spans
-from api.models import ForwardRequest, HistoryTime, HistoryTotal, User
+from api.models import ForwardRequest, HistoryHistogram, HistoryTotal, User
 from tests.api.rows import START, insert, random_rows
 from tests.databases import migrate, on_both
 
@@ -26,7 +26,7 @@ async def totals(app):
     async with app.state.engine.connect() as database:
         rows = (await database.execute(select(ForwardRequest.__table__))).all()
         stored = (await database.execute(select(HistoryTotal.__table__))).all()
-        times = (await database.execute(select(HistoryTime.__table__))).all()
+        times = (await database.execute(select(HistoryHistogram.__table__))).all()
     expected = defaultdict(Counter)
     for row in rows:
         for unit, form in FORMATS.items():
