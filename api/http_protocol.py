@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol with what it lacks towards hostile clients: `uvicorn --http api.http_protocol:HttpProtocol`.
 
-uvicorn takes headers of any size for any time, and answers a request that is malformed halfway by itself and as plain
-text, behind the back of the application, which sees a client that left. Here a head is bounded, and the application
-gets to answer, and to record, what has reached it.
+uvicorn takes headers of any size for any time and trailers for headers, and answers a request that is malformed
+halfway by itself and as plain text, behind the back of the application, which sees a client that left. Here a head is
+bounded, and the application gets to answer, and to record, what has reached it.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.access_logger = AccessLog()  # type: ignore[assignment]  # all that uvicorn asks of it
         self._in_head, self._in_body = True, False
         self._head_bytes = 0
-        self._pending = 0  # bytes that have come since the head began
+        self._pending = 0  # bytes that have come since the head began, or since the last ones of the body
         self._broken = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -67,6 +67,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._pending += len(data)
         super().data_received(data)
+        if self._in_body and self._pending > MAX_HEAD_BYTES:  # of chunk extensions or trailers
+            self.send_400_response("")
         if not self._in_head or self._broken:
             return
         if self._pending > MAX_HEAD_BYTES:
@@ -80,6 +82,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_came()  # stops the clock, which begins anew only if the rest of the head does not come with it
         self._in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. Trailers count as none (RFC 9110, 6.5.1): proxies vouch for what stands in the head."""
+        if not self._in_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Hands the request to the application, unless its head came at once and is too large all the same."""
         self._head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -91,6 +98,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: kept as it came where it is the only one that waits to be read. uvicorn copies it twice."""
+        self._pending = 0
         if self.cycle.response_complete:
             return
         self.cycle.body = self.cycle.body + body if self.cycle.body else body  # type: ignore[assignment]

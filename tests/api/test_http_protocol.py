@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.api.conftest import served
+from tests.api.conftest import ADMIN_TOKEN, served
 
 POST = b"POST /forward HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -32,6 +32,9 @@ CASES = {
     "chunk size over 64 bits": (CHUNKED + b"fffffffffffffffff\r\n1\r\n0\r\n\r\n", 400, [400]),
     "negative chunk size": (CHUNKED + b"-1\r\n1\r\n0\r\n\r\n", 400, [400]),
     "chunk longer than it says": (CHUNKED + b"1\r\n12\r\n0\r\n\r\n", 400, [400]),
+    "endless chunk extension": (CHUNKED + b"1;x=" + b"x" * 200_000, 400, [400]),
+    "endless trailer": (CHUNKED + b"1\r\n1\r\n0\r\nX: " + b"x" * 200_000, 400, [400]),
+    "many trailers": (CHUNKED + b"1\r\n1\r\n0\r\n" + b"X: x\r\n" * 200_000, 400, [400]),
     "good JSON, then a bad chunk": (CHUNKED + b"1\r\n1\r\nz\r\n\r\n", 400, [400]),
 }
 
@@ -78,6 +81,22 @@ async def test_a_bad_chunk_registers_nobody(app):
         assert answer.startswith(b"HTTP/1.1 400 ")
         answer = await exchange(port, request + b"%x\r\n%b\r\n0\r\n\r\n" % (len(person), person) + b"GARBAGE\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+async def test_a_trailer_is_no_header(app, rows):
+    """RFC 9110, 6.5.1: or a proxy's word on the client's address could be overridden behind its back."""
+    trailers = f"Authorization: Bearer {ADMIN_TOKEN}\r\nX-Request-ID: from-a-trailer\r\n"
+    async with served(app) as port:
+        answer = await exchange(
+            port,
+            CHUNKED + b"1\r\n1\r\n0\r\n" + trailers.encode() + b"\r\n",
+            POST + b"Connection: close\r\nContent-Length: 1\r\n\r\n1",
+        )
+        assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200", b"200"]
+        deletion = CHUNKED.replace(b"POST /forward", b"DELETE /history").replace(b"Host: x", b"Connection: close")
+        answer = await exchange(port, deletion + b"0\r\n" + trailers.encode() + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 401 ")
+    assert [row["request_id"] == "from-a-trailer" for row in rows()] == [False, False]
 
 
 @pytest.mark.parametrize("head", [b"", b"POST", POST])
