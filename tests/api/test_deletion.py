@@ -53,16 +53,18 @@ async def test_nothing_is_deleted_by_a_filter_that_is_none(client, app, query):
     assert await count(app.state.engine) == 10
 
 
-async def test_slices_and_rows_that_come_meanwhile(client, app):
+@pytest.mark.parametrize("there", [499, 500, 501, 2000])
+async def test_slices_and_rows_that_come_meanwhile(client, app, there):
+    """SQLite gives the ids of deleted rows to new ones once the table is empty: with 500 rows after the first slice."""
     engine = app.state.engine
-    await insert(app, [row(i) for i in range(2000)])
+    await insert(app, [row(i) for i in range(there)])
     slices = []
     async for deleted in delete_rows(engine):
         slices.append(deleted)
         await insert(app, [row()])
-    assert slices[0] == 500
-    assert sum(slices) == 2000  # those that were there; what comes meanwhile stays
-    assert await count(engine) == len(slices) > 1
+    assert slices[0] == min(there, 500)
+    assert sum(slices) == there  # those that were there; what comes meanwhile stays
+    assert await count(engine) == len(slices)
 
 
 async def test_who_deletes_beside_others_ends_when_nothing_is_left(client, app):
