@@ -34,8 +34,8 @@ async def delete_rows(engine: AsyncEngine, before: datetime | None = None) -> As
         started = time.perf_counter()
         async with engine.begin() as database:
             deleted = (await database.execute(delete(row).where(row.id.in_(oldest.limit(size))))).rowcount
-            # A short slice alone says little: on PostgreSQL somebody else may have deleted what this one had chosen. Nor
-            # does a full one: after the last row SQLite gives its id to the next call's.
+            # A short slice says little: on PostgreSQL somebody else may have deleted what this one had chosen. Nor does
+            # a full one: once the table is empty, SQLite gives its ids to the calls that come.
             last = await database.scalar(oldest.limit(1)) is None
         took = time.perf_counter() - started
         yield deleted

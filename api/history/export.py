@@ -3,8 +3,11 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
+import anyio.lowlevel
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -52,14 +55,19 @@ async def encoded(read: AsyncIterator[list[HistoryItem]], form: Format) -> Async
 
 
 async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterator[list[HistoryItem]]:
-    """All rows that there were at the start, newest first, so many at a time that memory stays flat, each slice in a
-    transaction of its own, so that a slow reader holds nothing back."""
+    """All rows of the calls up to now, so many at a time that memory stays flat, each slice in a transaction of its
+    own, so that a slow reader holds nothing back."""
+    now = datetime.now(UTC)
+    where = replace(where, until=min(where.until or now, now))
     async with snapshot(engine) as database:
         of = await reading(database, where, sort)
     after: Position | None = None
     while True:
-        async with engine.connect() as database:
-            read = await page(database, of, SLICE, after=after, enough=SLICE_BYTES)
+        # Whoever leaves ends the stream by cancelling each await again, those that give the connection back included.
+        with anyio.CancelScope(shield=True):
+            async with engine.connect() as database:
+                read = await page(database, of, SLICE, after=after, enough=SLICE_BYTES)
+        await anyio.lowlevel.checkpoint()  # sending to nobody waits for nothing, and so would never be cancelled
         if read.items:
             yield read.items
         if not read.more:

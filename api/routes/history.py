@@ -118,8 +118,8 @@ async def export_history(
     user: Username = None,
     sort: SortBy = "newest",
 ) -> Stream:
-    """Every row that the filters leave, as it was when the export began, read while it is sent. An export that breaks
-    off with an error has no proper end of its chunked body."""
+    """Every row that the filters leave, of the calls from before the export, read while it is sent. An export that
+    breaks off with an error has no proper end of its chunked body."""
     engine: AsyncEngine = request.app.state.engine
     where = Filter.of(since, until, window, status_code, request_type)
     if user is not None:

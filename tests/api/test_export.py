@@ -2,24 +2,26 @@
 
 import asyncio
 import csv
+import gc
 import io
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from api.history.export import encoded, slices
 from api.history.filters import Filter
-from api.history.listing import HistoryItem
+from api.history.listing import HistoryItem, page
 from tests.api.conftest import served, sign_up
 from tests.api.rows import insert, random_rows, row
 from tests.databases import on_both
 
 pytestmark = on_both
 PATH = "/history/export"
+COUNTING = "RECURSIVE counting(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counting LIMIT 2000000)"
 
 
 async def test_ndjson_is_every_row_newest_first(client, app, admin, monkeypatch):
@@ -107,6 +109,43 @@ async def test_who_stops_reading_stops_the_query(app, leaves):
                     assert engine.pool.checkedout() == 0  # a reader that pauses holds no transaction
             await quiet(reads)
     assert 2 <= len(reads) < 25  # of more than 30
+
+
+@pytest.mark.parametrize("sort", ["newest", "slowest"])
+async def test_calls_from_after_its_beginning_are_not_in_it(client, app, monkeypatch, sort):
+    monkeypatch.setattr("api.history.export.SLICE", 10)
+    engine = app.state.engine
+    await insert(app, [row(i, processing_time=1 + i / 100) for i in range(30)])
+    read = slices(engine, Filter(), sort)
+    exported = len(await anext(read))
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    await insert(app, [row(0, created_at=later, processing_time=time) for time in (0.5, 9.0)])
+    async for items in read:
+        exported += len(items)
+    assert exported == 30
+
+
+async def test_who_leaves_in_the_middle_of_a_query_leaves_no_connection_behind(app, monkeypatch, caplog):
+    slow = {"sqlite": f"WITH {COUNTING} SELECT max(n) FROM counting", "postgresql": "SELECT pg_sleep(0.5)"}
+
+    async def slow_page(database, *arguments, **named):
+        await database.execute(text(slow[database.dialect.name]))
+        return await page(database, *arguments, **named)
+
+    monkeypatch.setattr("api.history.export.SLICE", 1)
+    async with served(app) as port:
+        engine = app.state.engine
+        await insert(app, [row(i) for i in range(30)])
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            admin = await sign_up(client, "admin", admin=True)
+            async with client.stream("GET", PATH, headers=admin) as answer:
+                await anext(answer.aiter_raw())
+                monkeypatch.setattr("api.history.export.page", slow_page)
+                await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
+        assert engine.pool.checkedout() == 0
+        gc.collect()
+    assert "was destroyed" not in caplog.text
 
 
 async def quiet(reads):
