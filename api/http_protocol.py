@@ -11,7 +11,7 @@ from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.errors import BadRequest
 from api.joined_writes import JoinedWrites
@@ -49,6 +49,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._pending = 0  # bytes that have come since the head began, or since the last ones of the body
         self._broken = False
+        self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -57,9 +58,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clock."""
+        """Stops the clock, and tells all calls on the connection. uvicorn tells the newest alone, and forgets those
+        that wait behind another."""
         self._head_came()
+        waiting = [*self.pipeline]
+        self.pipeline.clear()
+        for cycle in (self._running, *(cycle for cycle, _ in waiting)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
+        for cycle, app in reversed(waiting):
+            self._start_asgi_task(cycle, app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Passes on what comes, up to a head that is too large or a request that is malformed."""

@@ -39,4 +39,5 @@ class JoinedWrites:
             data = b"".join(self._parts)
             self._parts.clear()
             self._size = 0
-            self._transport.write(data)
+            if not self._transport.is_closing():
+                self._transport.write(data)

@@ -4,9 +4,13 @@ import asyncio
 import json
 import re
 
+import httpx
 import pytest
 
+from api.app import create_app
 from tests.api.conftest import ADMIN_TOKEN, served
+from tests.api.test_admission import Engine
+from tests.images import encode, picture
 
 POST = b"POST /forward HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -97,6 +101,22 @@ async def test_a_trailer_is_no_header(app, rows):
         answer = await exchange(port, deletion + b"0\r\n" + trailers.encode() + b"\r\n")
         assert answer.startswith(b"HTTP/1.1 401 ")
     assert [row["request_id"] == "from-a-trailer" for row in rows()] == [False, False]
+
+
+async def test_who_leaves_with_calls_in_the_pipeline_has_a_row_for_each(settings, rows, caplog):
+    image = b"POST /forward HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%b"
+    png = encode(picture(1, 30, 20), "PNG")
+    async with served(create_app(settings, httpx.MockTransport(Engine(0.5)))) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(image % (len(png), png) * 3)
+        await asyncio.sleep(0.2)
+        writer.close()
+        async with asyncio.timeout(5):
+            while len(rows()) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+    assert [row["status_code"] for row in rows()] == [499, 499, 499]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("head", [b"", b"POST", POST])
