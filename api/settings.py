@@ -57,6 +57,12 @@ def _networks(value: Any) -> Any:
         raise ValueError("addresses or networks such as 10.0.0.0/8, separated by commas") from None
 
 
+def _sendable(value: str) -> str:
+    if not re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value):
+        raise ValueError("letters and digits without accents, as it goes in a header; no blanks at its ends")
+    return value
+
+
 def _http_url(value: str) -> str:
     TypeAdapter(HttpUrl).validate_python(value)
     if not value.lower().startswith("http://"):
@@ -79,7 +85,7 @@ class Settings(BaseSettings):
 
     secret_key: Annotated[str, Field(repr=False, default_factory=lambda: secrets.token_urlsafe(MIN_SECRET_BYTES))]
     """Signs the JWTs. Outside production, without one: a random one for this process, so tokens end with it."""
-    admin_token: Annotated[str, Field(repr=False)] = ""
+    admin_token: Annotated[str, Field(repr=False), AfterValidator(_sendable)] = ""
     """Static bearer token for operators. Empty outside production: nobody has it."""
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     jwt_expiration_minutes: Annotated[int, Field(gt=0, le=525_600)] = 30

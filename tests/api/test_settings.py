@@ -116,6 +116,17 @@ def test_production_refuses_weak_secrets(missing, value):
     assert value == "" or value not in str(stop.value)
 
 
+@pytest.mark.parametrize(
+    "token", ["секретный токен оператора длинный", "two\nlines", " blank-in-front", "blank-behind "]
+)
+def test_an_admin_token_that_no_header_can_carry_is_refused(monkeypatch, token):
+    monkeypatch.setenv("ADMIN_TOKEN", token)
+    with pytest.raises(SystemExit) as stop:
+        settings()
+    assert str(stop.value).startswith("ADMIN_TOKEN: ")
+    assert token not in str(stop.value)
+
+
 def test_production_closes_the_bootstrap():
     made = settings(environment="production", secret_key=LONG, admin_token=LONG)
     assert made.admin_bootstrap is Access.TOKEN
