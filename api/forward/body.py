@@ -80,7 +80,7 @@ def begins_image(media_type: str, options: dict[str, str], beginning: bytes) -> 
     if not beginning:
         return None
     try:
-        first = next(PushMultipartParser(options.get("boundary", "")).parse(beginning), None)
+        first = next(_parser(options).parse(beginning), None)
     except (MultipartError, UnicodeError, LookupError):
         return False
     return first.name == "image" if isinstance(first, MultipartSegment) else None
@@ -113,13 +113,19 @@ async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
+def _parser(options: dict[str, str]) -> PushMultipartParser:
+    """Any byte is a letter in latin-1: the name of a file may be in any encoding, and nobody reads it."""
+    boundary = options.get("boundary", "")
+    return PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, header_charset="latin-1")
+
+
 async def _multipart(
     chunks: AsyncIterator[bytes], options: dict[str, str], image_begins: Callable[[], None]
 ) -> list[tuple[str, bytes]]:
     fields: list[tuple[str, bytes]] = []
     name, value = "", list[bytes | bytearray]()
     try:
-        with PushMultipartParser(options.get("boundary", ""), max_segment_count=MAX_FIELDS) as parser:
+        with _parser(options) as parser:
             async for chunk in chunks:
                 for event in parser.parse(chunk):
                     if event is None:
@@ -141,10 +147,10 @@ def _urlencoded(body: bytes) -> list[tuple[str, bytes]]:
     """The fields of a form in the URL standard's encoding. Not by `parse_qsl`, which makes an object of each percent
     sign: two gigabytes of a body full of them."""
     pairs = body.split(b"&", MAX_FIELDS) if body else []
-    if len(pairs) > MAX_FIELDS or not all(b"=" in pair for pair in pairs):
+    if len(pairs) > MAX_FIELDS:
         raise BadRequest
     fields = []
-    for pair in pairs:
+    for pair in filter(None, pairs):
         name, _, value = pair.partition(b"=")
         fields.append((_unquoted(name).decode("latin-1"), _unquoted(value)))
     return fields

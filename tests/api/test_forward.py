@@ -176,6 +176,15 @@ async def test_another_media_type_is_a_bad_request(client, rows, content_type):
 async def test_unknown_fields_and_filenames_do_not_matter(client, model):
     files = {"image": ("../../etc/passwd\0", IMAGE, "text/html"), "comment": (None, "hi")}
     assert (await client.post("/forward", files=files)).status_code == 200
+    content = IMAGE_PART.replace(b"a.jpg", "снимок.jpg".encode("cp1251")) + b"--B--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    assert (await client.post("/forward", content=content, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("content", [b"data=1&", b"&data=1", b"data=1&x", b"x&&data=1"])
+async def test_a_form_is_read_as_the_url_standard_says(client, content):
+    answer = await client.post("/forward", content=content, headers={"Content-Type": FORM})
+    assert outcome(answer) == (200, {"result": {"message": "JSON data processed", "received_data": 1}})
 
 
 @pytest.mark.parametrize("name", not_images())
