@@ -48,7 +48,8 @@ async def create_user(
             return User(**created.mappings().one())
     except IntegrityError as error:
         # Two bootstraps at once: the unique marker lets one through.
-        if bootstrap and "bootstrap" in str(error.orig):
+        # In the first line, that is: PostgreSQL's second one repeats the username.
+        if bootstrap and "bootstrap" in str(error.orig).splitlines()[0]:
             raise Forbidden("only an administrator can make another") from None
         raise BadRequest("username: already taken") from None
 

@@ -89,6 +89,14 @@ async def test_first_administrator_needs_no_credential_and_the_second_does(clien
     assert (await client.post("/register", json=account("second", is_admin=True), headers=OPERATOR)).status_code == 201
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_taken_name_is_told_from_an_administrator_who_is_there(client):
+    name = "my bootstrap"
+    assert (await client.post("/register", json=account(name))).status_code == 201
+    answer = await client.post("/register", json=account(name, is_admin=True))
+    assert (answer.status_code, answer.json()) == (400, {"detail": "username: already taken"})
+
+
 async def test_racing_bootstraps_make_one_administrator(app):
     answers = await race(app, [account(f"admin{i}", is_admin=True) for i in range(6)])
     assert sorted(answer.status_code for answer in answers) == [201, 403, 403, 403, 403, 403]
