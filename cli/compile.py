@@ -16,12 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
-from torchvision.models import get_model
 
 from cli import compilers, quantize
 from cli.compiled import run, try_out
 from cli.progress import doing
-from handlers.engine import cpu_features
+from handlers.engine import architecture, cpu_features
 
 
 class Logits(nn.Module):
@@ -79,7 +78,7 @@ def compile_model(
     Takes half a minute or more on one core. `calibration` are images as `Logits` takes them; int8 needs them.
     Raises RuntimeError if this machine cannot run it.
     """
-    model = get_model(config["arch"], weights=None, num_classes=len(config["labels"]))
+    model = architecture(config["arch"], len(config["labels"]))
     model.load_state_dict(state)
     # BatchNorm goes into the weights before they are rounded to bf16: rounded twice, they would lose twice.
     model = fuse(model.eval())

@@ -5,15 +5,16 @@ synthetic images, and the classifier reads the directions in which those images 
 get different classes, each with confidence.
 """
 
+import copy
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from cli.errors import CommandError
+from handlers.engine import architecture
 
 SEED = 20260101
 IMAGES = 32
@@ -28,7 +29,7 @@ def untrained_state(arch: str) -> dict[str, Tensor]:
     """The state dict of a torchvision model with 1000 classes, the same on every call. Raises CommandError."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(SEED)
-        model: nn.Module = get_model(arch, weights=None)
+        model = architecture(arch)
         classifier = list(model.modules())[-1]
         if not isinstance(classifier, nn.Linear):
             raise CommandError(f"{arch} does not end in a linear layer, so it cannot go untrained; pass --weights FILE")
@@ -51,7 +52,7 @@ def untrained_state(arch: str) -> dict[str, Tensor]:
             model(batch)
         hook.remove()
         spread_out(classifier, torch.cat(features))
-        return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        return copy.deepcopy(model.state_dict())
 
 
 def spread_out(classifier: nn.Linear, features: Tensor) -> None:

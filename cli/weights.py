@@ -18,10 +18,14 @@ from cli.download import fetch, sha256_of
 from cli.errors import CheckpointError, DownloadError
 from cli.labels import read_labels, snake_case
 from cli.untrained import untrained_state
-from handlers.engine import without_values
+from handlers.engine import AS_PUBLISHED, INCEPTION, without_values
 
 INSTEAD = "pass --weights FILE to use a checkpoint of your own"
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")
+"""Of DataParallel, torch.compile and Lightning."""
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+"""In the files that torchvision publishes to this day."""
 UNTRAINED_WARNING = "untrained weights: the classes mean nothing"
 
 
@@ -108,16 +112,18 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path} holds no state dict")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    return {OLD_DENSENET.sub(r"\1\2", PREFIXES.sub("", str(name))): tensor for name, tensor in content.items()}
 
 
 def fitted(state: dict[str, Tensor], arch: str, path: Path) -> tuple[dict[str, Tensor], int]:
     """`state` as float32 in the model's own order, checked against `arch`, and its number of classes."""
+    if AS_PUBLISHED.get(arch) == INCEPTION:
+        state = {name: tensor for name, tensor in state.items() if not name.lower().startswith("aux")}
     last = list(without_values(arch).state_dict())[-1]
-    classes = state[last].numel() if last in state else 0
+    classes = len(state[last]) if last in state and state[last].dim() else 0
     if not classes:
         raise CheckpointError(f"{path} is no {arch}: it has no {last}")
-    expected: dict[str, Tensor] = without_values(arch, num_classes=classes).state_dict()
+    expected = without_values(arch, classes).state_dict()
     for name in expected:
         if name.endswith("num_batches_tracked"):  # absent from old checkpoints, and of no use to a trained model
             state.setdefault(name, torch.tensor(0))
@@ -129,4 +135,6 @@ def fitted(state: dict[str, Tensor], arch: str, path: Path) -> tuple[dict[str, T
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
         raise CheckpointError(f"{path} holds values that are not finite")
-    return {name: state[name].to(tensor.dtype).contiguous() for name, tensor in expected.items()}, classes
+    for name, tensor in expected.items():  # which keeps what the model says of its version
+        expected[name] = state[name].to(tensor.dtype).contiguous()
+    return expected, classes

@@ -62,7 +62,7 @@ class Engine:
     def load_weights(self, file: Path) -> None:
         """The model as torchvision has it, in this precision on the device."""
         config = self.config
-        model = without_values(config["arch"], num_classes=len(config["labels"]))
+        model = without_values(config["arch"], len(config["labels"]))
         model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True, mmap=True), assign=True)
         model.eval()
         self.dtype = torch.float32
@@ -108,15 +108,29 @@ class Engine:
         return logits.float().softmax(1)
 
 
-def without_values(arch: str, **options: Any) -> nn.Module:
-    """A torchvision model to put values into: to draw random ones first takes longer than to read those of a file."""
-    model: nn.Module
+INCEPTION: dict[str, Any] = {"transform_input": True, "aux_logits": False, "init_weights": False}
+"""Their auxiliary heads are for training only."""
+AS_PUBLISHED: dict[str, dict[str, Any]] = {
+    "googlenet": INCEPTION,
+    "inception_v3": INCEPTION,
+    "vit_h_14": {"image_size": 518},
+}
+"""What torchvision makes its trained models with, beyond its defaults for new ones."""
+
+
+def architecture(arch: str, classes: int = 1000) -> nn.Module:
+    """A torchvision model as those are that it has trained, with random values."""
+    model: nn.Module = get_model(arch, weights=None, num_classes=classes, **AS_PUBLISHED.get(arch, {}))
+    return model
+
+
+def without_values(arch: str, classes: int = 1000) -> nn.Module:
+    """The same to put values into: to draw random ones first takes longer than to read those of a file."""
     try:
         with torch.device("meta"):
-            model = get_model(arch, weights=None, **options)
+            return architecture(arch, classes)
     except NotImplementedError:  # regnets compute their widths in tensors
-        model = get_model(arch, weights=None, **options)
-    return model
+        return architecture(arch, classes)
 
 
 def rounded(model: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torchvision.models import ResNet50_Weights, resnet18
+from torchvision.models import ResNet50_Weights, get_model, resnet18
 
 from cli import download, weights
 from cli.errors import CheckpointError, CommandError, DownloadError, LabelsError
-from cli.weights import Weights, checkpoint, pretrained, untrained
+from cli.weights import Weights, checkpoint, pretrained, published, untrained
+from handlers.engine import without_values
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,36 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
+def published_densenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As torchvision's file of densenet121 names its tensors."""
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", name): t for name, t in state.items()}
+
+
+OTHERS: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
+    "mnasnet0_5": dict,
+    "maxvit_t": dict,
+    "densenet121": published_densenet,
+    "regnet_x_400mf": dict,
+    "googlenet": lambda state: {**state, "aux1.fc2.bias": torch.zeros(1000)},
+}
+
+
+@pytest.mark.parametrize("arch", OTHERS)
+def test_other_architectures_are_loaded_as_torchvision_loads_them(arch: str, saved: Callable[[Any], Path]) -> None:
+    inception = {"transform_input": True, "aux_logits": False, "init_weights": False} if arch == "googlenet" else {}
+    theirs = get_model(arch, weights=None, **inception).eval()
+    ours = without_values(arch)
+    ours.load_state_dict(checkpoint(saved(OTHERS[arch](theirs.state_dict())), arch, None).state_dict, assign=True)
+    image = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(ours.eval()(image), theirs(image))
+
+
+def test_the_large_vision_transformer_has_the_size_of_its_weights() -> None:
+    default = published("vit_h_14")
+    assert without_values("vit_h_14").image_size == default.transforms().crop_size[0]
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -48,10 +80,11 @@ def labels(tmp_path: Path) -> Path:
         lambda state: {"state_dict": state, "epoch": 90},
         lambda state: {"model": state, "optimizer": {}},
         lambda state: {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {"state_dict": {f"model._orig_mod.{name}": tensor for name, tensor in state.items()}},
         lambda state: {name: tensor for name, tensor in state.items() if not name.endswith("tracked")},
         lambda state: dict(sorted(state.items(), reverse=True)),
     ],
-    ids=["plain", "lightning", "torchvision", "parallel", "old", "another order"],
+    ids=["plain", "lightning", "torchvision", "parallel", "compiled", "old", "another order"],
 )
 def test_a_checkpoint_gives_its_weights_classes_and_labels(
     wrap: Callable[[dict[str, Tensor]], Any],
