@@ -46,7 +46,7 @@ def exampled(answer: Any, body: Any = None) -> type[Operation]:
             for part, example in contents:
                 if isinstance(part, OpenAPIResponse | RequestBody):
                     for content in (part.content or {}).values():
-                        content.example = example
+                        content.example = msgspec.Raw(msgspec.json.encode(example))  # Litestar would drop its nulls
 
     return Exampled
 

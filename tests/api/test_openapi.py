@@ -3,6 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 
 from api import examples
 from api.history.listing import HistoryItem
@@ -92,6 +93,34 @@ async def test_every_body_and_every_answer_has_an_example(client):
                     without.append((path, method, name, media_type))
     images = [("/forward", "post", "body", "multipart/form-data"), ("/forward", "post", "body", "image/*")]
     assert without == images, "bytes have none"
+
+
+def exemplified(part, path=""):
+    """The path of each example below `part`, its schema, and itself."""
+    if isinstance(part, list):
+        part = dict(enumerate(part))
+    elif not isinstance(part, dict):
+        return
+    schema, several = part.get("schema", part), part.get("examples", [])
+    if isinstance(several, dict) and "schema" in part:
+        several = [example["value"] for example in several.values()]
+    for example in [*several, *([part["example"]] if "example" in part else [])]:
+        yield path, schema, example
+    for name, below in part.items():
+        if name not in {"example", "examples"}:
+            yield from exemplified(below, f"{path}/{name}")
+
+
+async def test_every_example_keeps_to_its_schema(client):
+    document = (await client.get("/docs/openapi.json")).json()
+    found = list(exemplified(document))
+    broken = [
+        f"{path}: {error.message}"
+        for path, schema, example in found
+        for error in Draft202012Validator({**schema, "components": document["components"]}).iter_errors(example)
+    ]
+    assert broken == []
+    assert len(found) > 50
 
 
 def test_the_examples_are_what_the_routes_take_and_answer():
