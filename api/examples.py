@@ -1,9 +1,14 @@
 """Examples for the OpenAPI document: what calls look like, and what comes back. `tests/api/test_openapi.py` holds them
 to the types of the routes."""
 
+import csv
+import io
+from collections.abc import Mapping
 from typing import Any
 
-_TIME = "2025-12-24T10:30:00.000000Z"
+import msgspec
+
+_TIME = "2025-12-24T10:30:00.123456Z"
 
 NEW_USER = {"username": "admin", "password": "correct horse", "is_admin": True}
 REGISTERED = {"id": 1, "username": "admin", "is_admin": True, "created_at": _TIME}
@@ -34,6 +39,18 @@ ROW: dict[str, Any] = {
     "request_id": "0f4c2cb5b0a94bfe8c5a5b1ab4a3d1f7",
     "username": "admin",
 }
+
+
+def _csv(row: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, row)
+    writer.writeheader()
+    writer.writerow(row)
+    return text.getvalue()
+
+
+NDJSON = msgspec.json.encode(ROW).decode() + "\n"
+CSV = _csv(ROW)
 HISTORY = {"total": 1, "items": [ROW], "next_cursor": None}
 
 _TIMES = {
@@ -49,7 +66,7 @@ STATS = {
     "average_input_size": 153600.0,
     "average_image_width": 1024.0,
     "average_image_height": 768.0,
-    "since": "2025-12-23T10:30:00.000000Z",
+    "since": "2025-12-23T10:30:00.123456Z",
     "until": _TIME,
     "errors": 0,
     "error_rate": 0.0,
@@ -59,7 +76,7 @@ STATS = {
     "by_user": [{**_GROUP, "username": None}],
 }
 TIMELINE = {
-    "buckets": [{"since": "2025-12-24T09:30:00.000000Z", "until": _TIME, "requests": 3, "errors": 0, **_TIMES}],
+    "buckets": [{"since": "2025-12-24T09:30:00.123456Z", "until": _TIME, "requests": 3, "errors": 0, **_TIMES}],
 }
 
 LIVE = {"status": "ok"}

@@ -51,6 +51,22 @@ def exampled(answer: Any, body: Any = None) -> type[Operation]:
     return Exampled
 
 
+def exampled_text(answers: Mapping[str, str]) -> type[Operation]:
+    """An operation class for a route whose success answer is text, with an example for each of its media types."""
+
+    @dataclass
+    class Text(Operation):
+        def __post_init__(self) -> None:
+            success = next(iter((self.responses or {}).values()))
+            if isinstance(success, OpenAPIResponse):
+                success.content = {
+                    media_type: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING), example=example)
+                    for media_type, example in answers.items()
+                }
+
+    return Text
+
+
 _IMAGE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="An image file.")
 _DATA = Schema(type=OpenAPIType.STRING, description="JSON text.")
 _PREDICTION = Schema(

@@ -19,7 +19,7 @@ from api.history.deletion import delete_rows
 from api.history.export import MEDIA_TYPES, Format, begun, encoded, slices
 from api.history.filters import Filter, Since, StatusCode, Type, Until, Username, Window, instant, user_id_of
 from api.history.listing import PAGE_BYTES, HistoryItem, Sort, one, page, position, reading
-from api.openapi import errors, exampled
+from api.openapi import errors, exampled, exampled_text
 from api.settings import Settings
 
 SortBy = Annotated[Sort, QueryParameter(description="`newest` first or `slowest` first.")]
@@ -100,7 +100,7 @@ async def read_row(request: Request[Any, Any, Any], row_id: FromPath[int]) -> Hi
     "/history/export",
     tags=["history"],
     summary="Export the record",
-    operation_class=exampled(examples.ROW),
+    operation_class=exampled_text({MEDIA_TYPES["ndjson"]: examples.NDJSON, MEDIA_TYPES["csv"]: examples.CSV}),
     response_description="A row a line. In CSV, an apostrophe precedes text that a spreadsheet would run as a formula.",
     guards=[administrator],
     security=[{"bearer": []}],

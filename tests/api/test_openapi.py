@@ -1,4 +1,5 @@
 import re
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from api.routes.accounts import MAX_BYTES, AccessToken, Credentials, NewUser, Re
 from api.routes.health import Live, Ready
 from api.routes.history import History
 from tests.api.conftest import ADMIN_TOKEN
+from tests.api.rows import insert, row
 
 PATHS = {
     ("/register", "post"): {"201", "400", "401", "403", "408", "413", "429", "500", "503"},
@@ -121,6 +123,17 @@ async def test_every_example_keeps_to_its_schema(client):
     ]
     assert broken == []
     assert len(found) > 50
+
+
+@pytest.mark.parametrize("file_format", ["ndjson", "csv"])
+async def test_it_has_both_forms_of_an_export_as_they_are(client, app, admin, file_format):
+    shown = {name: value for name, value in examples.ROW.items() if name not in {"id", "username"}}
+    await insert(app, [row(), shown | {"user_id": 1, "created_at": datetime.fromisoformat(shown["created_at"])}])
+    answer = await client.get(f"/history/export?format={file_format}&request_type=json", headers=admin)
+    document = (await client.get("/docs/openapi.json")).json()
+    told = document["paths"]["/history/export"]["get"]["responses"]["200"]["content"]
+    assert told.keys() == {"application/x-ndjson", "text/csv"}
+    assert told[answer.headers["Content-Type"].partition(";")[0]]["example"] == answer.text
 
 
 def test_the_examples_are_what_the_routes_take_and_answer():
