@@ -101,6 +101,7 @@ byId("sign-in").addEventListener("submit", async (event) => {
   byId("user").textContent = username.value;
   show(true);
   byId("title").focus();
+  history.apply();
   refresh(history.reload);
 });
 byId("sign-out").addEventListener("click", () => leave("Signed out."));

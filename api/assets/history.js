@@ -8,17 +8,24 @@ import { signedCall, signedIn } from "./session.js";
 const HEADS = ["Time", "Type", "Status", "Took", "Size", "Image", "User", "Result", "More"];
 const PAGE = 25;
 
+let applied = {}; // the filters, but for the window, as query parameters
+let shown = null; // the query of the page that is shown
 let cursors = [null]; // of the pages from the first to the one that is shown
 let following = null;
 let newest = 0; // of overlapping loads only the last one is shown
 
-/** The filters and the window as a query. */
-function query(extra = {}) {
+/** Takes the filters as they stand in the form; what is typed after that counts for nothing yet. */
+export function apply() {
   const form = byId("filters").elements;
-  const given = { window: byId("window").value, status_code: form.status_code.value, request_type: form.request_type.value, sort: form.sort.value, user: form.user.value, ...extra };
-  const wanted = new URLSearchParams(Object.entries(given).filter(([, value]) => value !== "" && value !== null));
-  if (form.nobody.checked) wanted.set("user", "");
-  return wanted;
+  const given = { status_code: form.status_code.value, request_type: form.request_type.value, sort: form.sort.value, user: form.user.value };
+  applied = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ""));
+  if (form.nobody.checked) applied.user = "";
+}
+
+/** The window and the filters that were applied as a query. */
+function query(extra = {}) {
+  const given = { window: byId("window").value || null, ...applied, ...extra };
+  return String(new URLSearchParams(Object.entries(given).filter(([, value]) => value !== null)));
 }
 
 function outcome(item) {
@@ -87,8 +94,10 @@ async function attempt(work) {
 /** Shows the page that `wanted` leads to; if that fails, the one before stays. */
 async function load(wanted = cursors) {
   const mine = (newest += 1);
+  const asked = query();
   const found = await attempt(async () => (await signedCall(`/history?${query({ limit: PAGE, cursor: wanted.at(-1) })}`)).json());
   if (!found || mine !== newest) return;
+  shown = asked;
   cursors = wanted;
   following = found.next_cursor;
   byId("total").textContent = `${count(found.total)} ${found.total === 1 ? "call" : "calls"}`;
@@ -100,6 +109,9 @@ async function load(wanted = cursors) {
   byId("next").disabled = following === null;
 }
 
+/** Turns to the page that `wanted` leads to, or to the first one if the filters are no longer those of the page shown. */
+const turn = (wanted) => (query() === shown ? load(wanted) : reload());
+
 /** Leaves nothing of what was shown, and no page to turn to until the next one is there. */
 export function clear() {
   newest += 1;
@@ -110,7 +122,7 @@ export function clear() {
   for (const id of ["previous", "next"]) byId(id).disabled = true;
 }
 
-/** From the first page again, with the filters as they are now. */
+/** From the first page again, with the filters as they were last applied. */
 export const reload = () => load([null]);
 
 /** What a regular refresh does: a deeper page stays as the reader left it. */
@@ -118,12 +130,16 @@ export const refreshed = () => (cursors.length === 1 ? load() : null);
 
 async function download() {
   const format = byId("format").value;
-  const wanted = query({ format });
-  const blob = await attempt(async () => (await signedCall(`/history/export?${wanted}`)).blob());
+  const blob = await attempt(async () => (await signedCall(`/history/export?${query({ format })}`)).blob());
   if (!blob) return;
   const link = element("a", { href: URL.createObjectURL(blob), download: `history.${format}` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function cleared() {
+  apply();
+  if (signedIn()) reload();
 }
 
 /** Connects the controls; `ended` is given each error, and says whether it has dealt with it. */
@@ -131,11 +147,12 @@ export function listen(ended) {
   report = ended;
   byId("filters").addEventListener("submit", (event) => {
     event.preventDefault();
+    apply();
     reload();
   });
-  byId("filters").addEventListener("reset", () => setTimeout(() => signedIn() && reload()));
-  byId("next").addEventListener("click", () => load([...cursors, following]));
-  byId("previous").addEventListener("click", () => load(cursors.slice(0, -1)));
+  byId("filters").addEventListener("reset", () => setTimeout(cleared));
+  byId("next").addEventListener("click", () => turn([...cursors, following]));
+  byId("previous").addEventListener("click", () => turn(cursors.slice(0, -1)));
   byId("export").addEventListener("click", download);
   byId("details-close").addEventListener("click", () => byId("details").close());
 }

@@ -129,6 +129,47 @@ def test_the_filters_leave_what_the_api_leaves(page, watched, service, administr
     expect(page.locator("#total")).to_have_text(f"{wanted['total']} calls")
 
 
+def test_filters_count_once_they_are_applied(page, service, administrator):
+    wanted = [item["id"] for item in ask(service, administrator, "/history?window=24h&limit=1000")["items"]]
+    page.get_by_role("spinbutton", name="Status").fill("413")
+    page.get_by_label("User", exact=True).fill("half a na")
+    page.clock.run_for(11_000)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#total")).to_have_text("120 calls")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#page")).to_have_text("Page 2")
+    assert ids(page) == wanted[25:50]
+    page.get_by_label("Export as").select_option("ndjson")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    rows = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert [row["id"] for row in rows] == wanted
+    expect(page.locator("#history-message")).to_be_hidden()
+
+
+def test_a_page_of_other_filters_is_not_turned(page, watched):
+    watched.allowed.add(503)
+    page.route("**/history?*", lambda route: route.fulfill(status=503, json={"detail": "the database is unavailable"}))
+    page.get_by_role("spinbutton", name="Status").fill("200")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#history-message")).to_contain_text("may be old")
+    page.unroute("**/history?*")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#total")).not_to_have_text("120 calls")
+    expect(page.locator("#page")).to_have_text("Page 1")
+    expect(page.locator("#history-message")).to_be_hidden()
+
+
+def test_the_filters_of_one_session_are_not_those_of_the_next(page, administrator):
+    page.get_by_role("spinbutton", name="Status").fill("200")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#total")).not_to_have_text("120 calls")
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, administrator)
+    expect(page.locator("#total")).to_have_text("120 calls")
+    assert page.get_by_role("spinbutton", name="Status").input_value() == ""
+
+
 def test_the_pages_of_the_history_follow_each_other(page, service, administrator):
     wanted = [item["id"] for item in ask(service, administrator, "/history?window=24h&limit=1000")["items"]]
     found = ids(page)
