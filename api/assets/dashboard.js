@@ -3,7 +3,7 @@
 import { latencyChart, requestsChart } from "./charts.js";
 import * as deletion from "./deletion.js";
 import { byId } from "./dom.js";
-import { explain } from "./errors.js";
+import { explain, explainSignIn } from "./errors.js";
 import * as history from "./history.js";
 import { showModel, showStats } from "./overview.js";
 import { health, Refusal } from "./service.js";
@@ -92,8 +92,7 @@ byId("sign-in").addEventListener("submit", async (event) => {
   try {
     await signIn(username.value, password.value);
   } catch (error) {
-    const { title, text } = explain(error);
-    say("sign-in-message", error.status === 401 ? "Wrong username or password." : `${title}. ${text}`);
+    say("sign-in-message", explainSignIn(error));
     return;
   }
   password.value = "";

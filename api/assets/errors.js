@@ -25,6 +25,10 @@ const ADVICE = {
   504: "The model server did not answer in time. It may be overloaded; try again in a moment.",
 };
 
+const OF_WHAT_WAS_SENT = [400, 403, 408, 413, 503, 504]; // their words are about an image
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
 function wait(seconds) {
   return seconds === 1 ? "Try again in a second." : `Try again in ${seconds} seconds.`;
 }
@@ -34,9 +38,17 @@ export function explain(error, kind = "image") {
   const { status = 0, detail, retryAfter, requestId } = error;
   const sentences = [ADVICE[status] ?? "The service refused the call."];
   if (status === 400 && kind === "json") sentences[0] = "The text is no valid JSON. Names and text need double quotes.";
-  if (status === 413 && detail) sentences.unshift(`${detail[0].toUpperCase()}${detail.slice(1)}.`);
+  if (status === 413 && detail) sentences.unshift(sentence(detail));
   if (!(status in ADVICE) && detail) sentences.push(`It says: ${detail}.`);
   if (retryAfter) sentences.push(wait(retryAfter));
   if (status === 500 && requestId) sentences.push(`Its operator can find it there by the request ID ${requestId}.`);
   return { title: TITLES[status] ?? `Error ${status}`, text: sentences.join(" ") };
+}
+
+/** What keeps somebody from signing in; there, what an error means for an image is no help, and the service speaks. */
+export function explainSignIn(error) {
+  if (error.status === 401) return "Wrong username or password.";
+  const { title, text } = explain(error);
+  if (OF_WHAT_WAS_SENT.includes(error.status)) return sentence(error.detail || `signing in failed with error ${error.status}`);
+  return `${title}. ${text}`;
 }

@@ -8,7 +8,7 @@ import { call, health, Refusal } from "./service.js";
 import { authorization, signedIn, signIn, signOut } from "./session.js";
 import { copy, snippets } from "./snippets.js";
 import { tabs } from "./tabs.js";
-import { explain } from "./errors.js";
+import { explainSignIn } from "./errors.js";
 
 let image = null;
 let preview = null;
@@ -128,7 +128,7 @@ byId("sign-in").addEventListener("submit", async (event) => {
     password.value = "";
     showAccount(`Signed in as ${username.value}.`);
   } catch (error) {
-    byId("account-state").textContent = error.status === 401 ? "Wrong username or password." : explain(error).text;
+    byId("account-state").textContent = explainSignIn(error);
   }
 });
 byId("sign-out").addEventListener("click", () => {

@@ -355,6 +355,26 @@ def test_only_administrators_get_in(watched, service):
     expect(page.locator("#signed-in")).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("status", "detail", "sentence"),
+    [
+        (503, "the database is unavailable, try again later", "The database is unavailable, try again later."),
+        (413, "the body is over 65536 bytes", "The body is over 65536 bytes."),
+        (503, "", "Signing in failed with error 503."),
+        (429, "too many requests, try again later", "Too many calls. You have sent more calls than this"),
+    ],
+)
+def test_what_keeps_somebody_from_signing_in_is_said(watched, status, detail, sentence):
+    page = watched.page
+    watched.allowed.add(status)
+    page.route("**/token", lambda route: route.fulfill(status=status, json={"detail": detail}))
+    page.goto(f"{watched.origin}/dashboard")
+    sign_in(page, "somebody")
+    told = page.get_by_role("alert").filter(visible=True)
+    expect(told).to_contain_text(sentence)
+    expect(told).not_to_contain_text("picture")
+
+
 def test_stored_markup_stays_text(page, service, administrator):
     name = f"{HOSTILE}{administrator}"
     user = {"username": name, "password": PASSWORD, "is_admin": True}

@@ -295,6 +295,19 @@ def test_a_user_signs_in_and_a_revoked_token_asks_to_sign_in_again(page, watched
     expect(page.locator("#code-curl")).not_to_contain_text("Authorization")
 
 
+def test_a_sign_in_without_the_database_says_so(page, watched):
+    watched.allowed.add(503)
+    detail = "the database is unavailable, try again later"
+    page.route(
+        "**/token", lambda route: route.fulfill(status=503, json={"detail": detail}, headers={"Retry-After": "1"})
+    )
+    page.locator("#account summary").click()
+    page.get_by_label("Username").fill("somebody")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#account-state")).to_have_text("The database is unavailable, try again later.")
+
+
 def test_the_keyboard_reaches_everything(page):
     page.get_by_role("tab", name="Image").focus()
     page.keyboard.press("ArrowRight")
