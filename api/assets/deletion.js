@@ -4,13 +4,24 @@ import { byId } from "./dom.js";
 import { explain } from "./errors.js";
 import { call } from "./service.js";
 
+const WRONG_TOKEN = "That is not the admin token. Nothing was deleted.";
+
 function say(sentence) {
   byId("deletion-message").textContent = sentence;
   byId("deletion-message").hidden = !sentence;
 }
 
+/** The header that shows the token, or null where the token has letters that no header can carry. */
+function authorization(token) {
+  try {
+    return new Headers({ Authorization: `Bearer ${token}` });
+  } catch {
+    return null;
+  }
+}
+
 function words(error) {
-  if (error.status === 401 || error.status === 403) return "That is not the admin token. Nothing was deleted.";
+  if (error.status === 401 || error.status === 403) return WRONG_TOKEN;
   return `${explain(error).title}: not everything may have been deleted.`;
 }
 
@@ -21,12 +32,14 @@ export function listen(deleted) {
 
   async function remove(event) {
     event.preventDefault();
-    say("");
+    const headers = authorization(token.value);
+    say(headers ? "" : WRONG_TOKEN);
+    if (!headers) return;
     const query = before.value ? `?before=${encodeURIComponent(new Date(before.value).toISOString())}` : "";
     const button = form.querySelector('[type="submit"]');
     button.disabled = true;
     try {
-      await call(`/history${query}`, { method: "DELETE", headers: { Authorization: `Bearer ${token.value}` } });
+      await call(`/history${query}`, { method: "DELETE", headers });
       byId("deletion").close();
       deleted();
     } catch (error) {
