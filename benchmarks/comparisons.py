@@ -49,7 +49,7 @@ async def json_passthrough(api: Service, peer: str, folder: Path, pace: Pace) ->
         [
             Figure("JSON through the API", mine.rate, "requests/s"),
             Figure("JSON through FastAPI, a commit each", other.rate, "requests/s"),
-            Figure("JSON through the API to FastAPI", ratio(mine.rate, other.rate)),
+            Figure("JSON through the API ÷ FastAPI", ratio(mine.rate, other.rate)),
         ],
         {"concurrency": JSON_CONCURRENCY, "api": mine.as_json(), "fastapi": other.as_json(), "rows_checked": CHECKED},
     )
@@ -113,5 +113,5 @@ def large_figures(small: Cell, big: Cell) -> list[Figure]:
         if cell.p50 is not None
     ]
     if small.p50 is not None and big.p50 is not None:
-        figures.append(Figure("4032×3024 to 800×600, time at concurrency 1", ratio(big.p50, small.p50)))
+        figures.append(Figure("4032×3024 ÷ 800×600, time at concurrency 1", ratio(big.p50, small.p50)))
     return figures

@@ -95,16 +95,16 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
         ours = {row.kind: row for row in rows if row.precision == precision}
         ceiling, direct, api = (ours.get(kind) for kind in ("ceiling", "direct", "api"))
         if ceiling and direct:
-            found.append(Figure(f"TorchServe direct to the ceiling, {precision}", ratio(direct.best, ceiling.best)))
+            found.append(Figure(f"TorchServe direct ÷ ceiling, {precision}", ratio(direct.best, ceiling.best)))
         if direct and api:
-            found.append(Figure(f"through the API to TorchServe direct, {precision}", ratio(api.best, direct.best)))
+            found.append(Figure(f"through the API ÷ TorchServe direct, {precision}", ratio(api.best, direct.best)))
             if added := _added(api, direct):
                 found.append(Figure(f"what the API adds to the median at concurrency 1, {precision}", added, "ms"))
         if api and peer:
-            question = f"through the API to the best peer ({peer.label}), {precision}"
+            question = f"through the API, {precision} ÷ best peer ({peer.label})"
             found.append(Figure(question, ratio(api.best, peer.best)))
         found += [
-            Figure(f"{row.label} at concurrency 64 to 8", ratio(row.cells[64].rate, row.cells[8].rate))
+            Figure(f"{row.label}: concurrency 64 ÷ 8", ratio(row.cells[64].rate, row.cells[8].rate))
             for row in (direct, api)
             if row and {8, 64} <= row.cells.keys()
         ]

@@ -38,8 +38,8 @@ async def start_up(subject: Subject, image: Path, folder: Path, *, progress: Pro
             Figure("importing torch and torchvision and reading the weights", alone, "s"),
             Figure("start of a worker to its first prediction", to_worker, "s"),
             Figure("torchserve --start to the first prediction", to_server, "s"),
-            Figure("start of a worker to the imports and the weights alone", ratio(to_worker, alone)),
-            Figure("torchserve --start to the imports and the weights alone", ratio(to_server, alone)),
+            Figure("start of a worker ÷ imports and weights", ratio(to_worker, alone)),
+            Figure("torchserve --start ÷ imports and weights", ratio(to_server, alone)),
         ],
         dict(times),
     )

@@ -80,7 +80,7 @@ def _figures(about: str, found: dict[str, Any]) -> list[Figure]:
     kinds, exports, writing = found["pages_ms"], list(found["export"].values()), found["writes"]
     slowest = max(kinds, key=kinds.__getitem__)
     figures = [
-        Figure("all of them into numpy, to /stats", found["times_faster"]),
+        Figure("all of them into numpy ÷ /stats", found["times_faster"]),
         Figure("/stats", found["stats_ms"], "ms"),
         Figure("/stats of 24 hours", found["stats_of_a_day_ms"], "ms"),
         Figure(f"the slowest of {len(kinds)} kinds of page ({slowest})", kinds[slowest], "ms"),

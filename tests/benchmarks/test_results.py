@@ -37,33 +37,33 @@ def test_a_cell_is_the_median_of_its_rounds_and_the_sum_of_their_errors():
 def test_the_ratios_that_matter():
     found = {figure.question: round(figure.value, 3) for figure in figures(ROWS)}
     assert found == {
-        "TorchServe direct to the ceiling, bf16": 0.8,
-        "through the API to TorchServe direct, bf16": 0.975,
+        "TorchServe direct ÷ ceiling, bf16": 0.8,
+        "through the API ÷ TorchServe direct, bf16": 0.975,
         "what the API adds to the median at concurrency 1, bf16": 2.0,
-        "through the API to the best peer (fastapi None), bf16": 2.6,
-        "direct bf16 at concurrency 64 to 8": 0.975,
-        "api bf16 at concurrency 64 to 8": 0.974,
+        "through the API, bf16 ÷ best peer (fastapi None)": 2.6,
+        "direct bf16: concurrency 64 ÷ 8": 0.975,
+        "api bf16: concurrency 64 ÷ 8": 0.974,
     }
 
 
 def test_each_precision_has_its_own_ratios():
     rows = [*ROWS, row("direct", "int8", (30, 60, 60)), row("api", "int8", (29, 57, 57))]
     found = {figure.question: round(figure.value, 3) for figure in figures(rows)}
-    assert found["through the API to TorchServe direct, int8"] == 0.95
-    assert found["through the API to the best peer (fastapi None), int8"] == 3.8
-    assert found["through the API to TorchServe direct, bf16"] == 0.975
+    assert found["through the API ÷ TorchServe direct, int8"] == 0.95
+    assert found["through the API, int8 ÷ best peer (fastapi None)"] == 3.8
+    assert found["through the API ÷ TorchServe direct, bf16"] == 0.975
 
 
 def test_no_ratio_without_both_of_its_rows():
     assert figures([ROWS[3]]) == []
-    assert [figure.question for figure in figures([ROWS[2]])] == ["api bf16 at concurrency 64 to 8"]
+    assert [figure.question for figure in figures([ROWS[2]])] == ["api bf16: concurrency 64 ÷ 8"]
 
 
 def test_no_figure_of_a_median_that_is_missing():
     some, none = Cell([Measured(40, 2, 0.05, 0.1)]), Cell([Measured(1, 2, None, None)])
     times = ["800×600 through the API, median", "4032×3024 through the API, median"]
     both = [(figure.question, round(figure.value, 3)) for figure in large_figures(some, Cell([Measured(9, 2, 0.2, 1)]))]
-    assert both == [(times[0], 50), (times[1], 200), ("4032×3024 to 800×600, time at concurrency 1", 4)]
+    assert both == [(times[0], 50), (times[1], 200), ("4032×3024 ÷ 800×600, time at concurrency 1", 4)]
     assert [figure.question for figure in large_figures(some, none)] == times[:1]
     assert [figure.question for figure in large_figures(none, some)] == times[1:]
     assert large_figures(none, none) == []

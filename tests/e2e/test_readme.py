@@ -35,7 +35,8 @@ from tests.pages.browser import CHROMIUM, chromium, watch
 pytestmark = pytest.mark.e2e
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FOREGROUND = ("make serve", "uvicorn api.app:create_app --factory --no-proxy-headers")
+UVICORN = "uvicorn api.app:create_app --factory --no-proxy-headers --http api.http_protocol:HttpProtocol"
+FOREGROUND = ("make serve", UVICORN)
 """The commands that end only with a signal, each a block of its own."""
 NOT_HERE = {"make test": "make -n test", "make bench": "make -n bench", "make check": "make -n check"}
 PASSWORD = "correct horse battery\n"
