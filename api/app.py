@@ -3,7 +3,6 @@
 Run it with `uvicorn api.app:create_app --factory --no-proxy-headers`.
 """
 
-import asyncio
 import contextlib
 import gc
 import logging
@@ -12,7 +11,6 @@ from collections.abc import AsyncIterator
 import httpx
 from advanced_alchemy.extensions.litestar import SQLAlchemyPlugin
 from litestar import Litestar, Router
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.cors import cors, refusing_foreign_pages
 from api.database import database_config, prepare
@@ -20,11 +18,12 @@ from api.deadline import timely
 from api.docs import openapi_config, redoc
 from api.draining import Draining, close_connections
 from api.error_answers import render
-from api.forward.admission import Admission, Memory
+from api.forward.admission import Admission
+from api.forward.memory import Memory
 from api.forward.model_server import ModelServer
 from api.forward.shedding import Shedding
 from api.forward.upstream import Upstream
-from api.history.retention import keep
+from api.history.retention import retention
 from api.observability import logs
 from api.observability.middleware import measured
 from api.observability.tracing import traced, tracing
@@ -73,7 +72,7 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
         try:
             async with tracing(), upstream, model_server.circuit.running(), recorder.running(), admission.open():
                 with app.state.draining.on_sigterm(settings.shutdown_delay):
-                    async with _retention(engine, settings.history_retention_days):
+                    async with retention(engine, settings.history_retention_days):
                         yield
         finally:
             gc.unfreeze()
@@ -113,18 +112,6 @@ def create_app(settings: Settings | None = None, transport: httpx.AsyncBaseTrans
     shedding = Shedding(app.asgi_handler, settings, record)
     app.asgi_handler = measured(traced(refusing_foreign_pages(timely(shedding, settings.body_timeout), allowed)))
     return app
-
-
-@contextlib.asynccontextmanager
-async def _retention(engine: AsyncEngine, days: float) -> AsyncIterator[None]:
-    keeping = asyncio.create_task(keep(engine, days)) if days else None
-    try:
-        yield
-    finally:
-        if keeping:
-            keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeping
 
 
 def _warn_of_weak_secrets(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What this process takes on at once: image calls for the model server, and bytes of bodies in memory.
+"""How many image calls this process takes on at once.
 
 The bound on image calls is below TorchServe's own queue, so that nobody meets TorchServe's refusal: here a refusal
 comes at once and says when to come back. Calls of clients that left count too, as long as TorchServe has them.
@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from api.errors import Unavailable
@@ -84,33 +84,3 @@ class Admission:
 
     def _retry_after(self) -> int:
         return max(SHORTEST, min(LONGEST, math.ceil(self.work_ahead)))
-
-
-class Memory:
-    """A bounded number of bytes of bodies that are held at once."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-
-    @contextlib.contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes bytes, for as long as the context lasts.
-
-        The function raises:
-            Unavailable: the bodies of all calls together have become too large.
-        """
-        taken = 0
-
-        def take(size: int) -> None:
-            nonlocal taken
-            if self._held + size > self._limit:
-                metrics.MEMORY.inc()
-                raise Unavailable("too much is being uploaded, try again later")
-            taken += size
-            self._held += size
-
-        try:
-            yield take
-        finally:
-            self._held -= taken

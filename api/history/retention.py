@@ -5,7 +5,9 @@ time comes round again and another takes over.
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
@@ -50,8 +52,20 @@ async def apply(engine: AsyncEngine, days: float) -> int | None:
     return count
 
 
-async def keep(engine: AsyncEngine, days: float) -> None:
-    """Applies the retention as long as the process lives."""
+@contextlib.asynccontextmanager
+async def retention(engine: AsyncEngine, days: float) -> AsyncIterator[None]:
+    """Applies it as long as the context lasts; with 0 days, never."""
+    keeping = asyncio.create_task(_keep(engine, days)) if days else None
+    try:
+        yield
+    finally:
+        if keeping:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+
+
+async def _keep(engine: AsyncEngine, days: float) -> None:
     while True:
         try:
             if deleted := await apply(engine, days):

@@ -11,7 +11,8 @@ from api.accounts.auth import bearer, signed_in_user
 from api.error_answers import as_service_error
 from api.errors import BadRequest, ClientLeft, TooManyRequests, Unauthorized, Unavailable
 from api.forward import body, images
-from api.forward.admission import Admission, Memory
+from api.forward.admission import Admission
+from api.forward.memory import Memory
 from api.forward.model_server import ModelServer
 from api.forward.shedding import refuse_images
 from api.observability import metrics

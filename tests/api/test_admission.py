@@ -9,7 +9,7 @@ import pytest
 
 from api.app import create_app
 from api.errors import Unavailable
-from api.forward.admission import Memory
+from api.forward.memory import Memory
 from api.observability.metrics import REGISTRY
 from tests.api.conftest import PREDICTION, served
 from tests.images import encode, picture

@@ -34,7 +34,7 @@ async def test_newest_first_with_the_seeds_fields(client, admin):
     assert abs(datetime.now(UTC) - created) < timedelta(minutes=1)
 
 
-async def test_pages(client, admin):
+async def test_limit_and_offset_cut_a_page_out_of_all_rows(client, admin):
     for value in range(5):
         await client.post("/forward", json=value)
     body = (await client.get("/history?limit=2&offset=1", headers=admin)).json()
@@ -130,7 +130,7 @@ async def test_a_cursor_neither_repeats_nor_skips_while_rows_are_added(client, a
     assert read == ids
 
 
-async def test_one_row(client, admin, recorded):
+async def test_a_row_is_read_by_its_id_and_an_unknown_id_is_404(client, admin, recorded):
     for row_id in (1, 400):
         item = (await client.get(f"/history/{row_id}", headers=admin)).json()
         wanted = recorded[row_id - 1]

@@ -36,7 +36,7 @@ async def test_the_size_is_found_wherever_it_stands(image: bytes) -> None:
     assert await images.dimensions(image, PIXELS) == (30, 20)
 
 
-async def test_what_is_refused() -> None:
+async def test_no_image_is_400_a_cut_one_403_and_too_many_pixels_413() -> None:
     with pytest.raises(BadRequest):
         await images.dimensions(b"no image" * 10_000, PIXELS)
     with pytest.raises(CannotProcess):

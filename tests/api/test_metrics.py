@@ -116,7 +116,7 @@ async def test_what_is_in_work_and_what_is_refused(settings):
     assert grown("ml_service_http_requests_in_flight") == 0
 
 
-async def test_calls_over_the_rate(settings):
+async def test_calls_over_the_rate_count_as_refused(settings):
     settings.forward_rate = Rate.parse("1/hour")
     async with AsyncTestClient(create_app(settings)) as client, change(client) as grown:
         codes = [(await client.post("/forward", json=1)).status_code for _ in range(3)]
@@ -124,7 +124,7 @@ async def test_calls_over_the_rate(settings):
     assert grown("ml_service_forward_refused_total", reason="rate") == 2
 
 
-async def test_an_open_circuit(client, model):
+async def test_an_open_circuit_is_shown_and_its_refusals_are_counted(client, model):
     def gone(request):
         raise httpx.ConnectError("no", request=request)
 

@@ -60,7 +60,7 @@ async def test_of_nothing_counts_are_zero_and_the_rest_is_null(client, admin, qu
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 1001])
-async def test_all_rows(client, app, admin, count):
+async def test_without_a_window_the_statistics_are_numpys_of_all_rows(client, app, admin, count):
     rows = random_rows(count, count)
     await insert(app, rows)
     stats = await get(client, admin)

@@ -30,6 +30,6 @@ def test_a_bar_on_a_terminal():
     assert "0:00:0" in shown
 
 
-def test_nothing_elsewhere():
+def test_without_a_terminal_nothing_is_shown():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("done\n", "")
