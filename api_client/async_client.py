@@ -10,6 +10,7 @@ from tenacity import AsyncRetrying
 from api_client import answers, calls
 from api_client.answers import Classification, HistoryRow, Stats, Token
 from api_client.calls import PAGE, Call, Image, Moment, Sort, signed
+from api_client.connection import connected
 from api_client.errors import accepted, unreachable
 from api_client.retries import RETRY_FOR, TIMEOUT, policy
 
@@ -27,7 +28,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.token = token
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport)
+        self._http = connected(httpx.AsyncClient, url, timeout=timeout, transport=transport)
         self._policy = policy(retry_for)
 
     async def classify(self, image: Image, top_k: int = 5) -> Classification:

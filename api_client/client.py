@@ -10,6 +10,7 @@ from tenacity import Retrying
 from api_client import answers, calls
 from api_client.answers import Classification, HistoryRow, Stats, Token
 from api_client.calls import PAGE, Call, Image, Moment, Sort, signed
+from api_client.connection import connected
 from api_client.errors import accepted, unreachable
 from api_client.retries import RETRY_FOR, TIMEOUT, policy
 
@@ -32,7 +33,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.token = token
-        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport)
+        self._http = connected(httpx.Client, url, timeout=timeout, transport=transport)
         self._policy = policy(retry_for)
 
     def classify(self, image: Image, top_k: int = 5) -> Classification:

@@ -10,7 +10,8 @@ import httpx
 from rich.console import Console
 from rich.progress import track
 
-from api_client import AsyncClient, Classification, ClientError
+from api_client import AsyncClient, Classification, ClientError, Unreachable
+from api_client.connection import connected
 from cli.errors import CommandError
 from cli.formats import Format, Result, Write, writer
 
@@ -110,7 +111,10 @@ def _reach(url: str) -> None:
     if address.scheme not in {"http", "https"} or not address.host or not 0 < (address.port or 1) < 65536:
         raise CommandError(f"{url!r} is no address of a service, such as http://127.0.0.1:8000")
     try:
-        httpx.get(f"{url.rstrip('/')}/health/live", timeout=10)
+        with connected(httpx.Client, url, timeout=10) as client:
+            client.get("/health/live")
+    except Unreachable as error:  # for want of a proxy
+        raise CommandError(str(error)) from None
     except httpx.TransportError as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CommandError(f"cannot reach {url} ({reason}); is it running? Start it with: ml-service serve") from None

@@ -48,7 +48,8 @@ def download(url: str, target: Path) -> str:
         TimeRemainingColumn(),
     )
     with (
-        httpx.stream("GET", url, follow_redirects=True, timeout=TIMEOUT) as response,
+        client(TIMEOUT) as http,
+        http.stream("GET", url) as response,
         target.open("wb") as file,
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):
@@ -62,6 +63,19 @@ def download(url: str, target: Path) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
+
+
+def client(timeout: httpx.Timeout) -> httpx.Client:
+    """For downloads, through the proxy of the environment.
+
+    Raises:
+        httpx.ProxyError: httpx cannot use it.
+    """
+    try:
+        return httpx.Client(follow_redirects=True, timeout=timeout)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # no SOCKS; no known scheme; no URL
+        text = "a proxy variable such as HTTPS_PROXY or ALL_PROXY cannot be used, correct or unset it"
+        raise httpx.ProxyError(f"{text}: {str(error).rstrip('.')}") from error
 
 
 def sha256_of(path: Path) -> str:

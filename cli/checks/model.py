@@ -10,7 +10,7 @@ import httpx
 from api.settings import Settings
 from cli.archive import read
 from cli.checks.finding import Finding, ok, problem, warning
-from cli.download import sha256_of
+from cli.download import client, sha256_of
 from cli.errors import ArchiveError
 
 WEIGHTS = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
@@ -54,7 +54,8 @@ def _weights() -> Finding:
             return ok("weights", str(path))
         return warning("weights", f"{path} is damaged; it will be downloaded again", f"delete {path}")
     try:
-        httpx.head(WEIGHTS, timeout=10, follow_redirects=True).raise_for_status()
+        with client(httpx.Timeout(10)) as http:
+            http.head(WEIGHTS).raise_for_status()
     except httpx.HTTPError as error:
         reason = (" ".join(str(error).split()) or type(error).__name__).partition(" For more")[0]
         return warning("weights", f"not in {path.parent}, and cannot be downloaded ({reason})", todo)

@@ -303,3 +303,16 @@ def test_it_needs_nothing_of_the_service():
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert {"httpx", "tenacity"} <= set(loaded)
     assert not {"api", "cli", "litestar", "msgspec", "pydantic", "sqlalchemy", "torch"} & set(loaded)
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "foo://x", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_told_and_not_asked_for_this_machine(client, proxy, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(
+        Unreachable, match=r"^no answer from http://service: a proxy variable .* cannot be used"
+    ) as error:
+        client("http://service")
+    assert "\n" not in str(error.value)
+    for url in ("http://127.0.0.1:8000", "http://[::1]:8000", "http://localhost:8000", "https://127.1.2.3"):
+        client(url)

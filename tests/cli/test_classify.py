@@ -270,6 +270,22 @@ def test_without_a_service_one_line_and_at_once(photos):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "foo://x", "http://127.0.0.1:9"])
+def test_a_service_on_this_machine_needs_no_proxy(server, photos, proxy):
+    done = run(server, photos / "b.JPG", env={**os.environ, "HTTP_PROXY": proxy, "ALL_PROXY": proxy})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "foo://x"])
+def test_a_proxy_that_cannot_be_used_is_told(photos, proxy):
+    command = [*COMMAND, photos, "--url", "http://192.0.2.1"]
+    environment = {**os.environ, "HTTP_PROXY": proxy}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20, env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("ml-service: no answer from http://192.0.2.1: a proxy variable ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("url", ["foo", "127.0.0.1:8000", "ftp://h", "http://", "http://h:port", "http://h:99999", ""])
 def test_an_address_that_is_none_is_told_as_such(photos, url):
     done = subprocess.run([*COMMAND, photos, "--url", url], capture_output=True, text=True, check=False, timeout=20)

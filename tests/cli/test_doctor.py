@@ -268,6 +268,12 @@ def test_no_archive_and_no_network(place, monkeypatch):
     assert "--weights FILE" in said("weights", "warning")
 
 
+def test_a_proxy_that_cannot_be_used(place, monkeypatch):
+    (place / "model_store" / "resnet50.mar").unlink()
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    assert "proxy variable" in said("weights", "warning")
+
+
 def test_weights_in_the_cache(place, monkeypatch, download):
     (place / "model_store" / "resnet50.mar").unlink()
     cached = place / "torch" / "hub" / "checkpoints" / "resnet50-e3b0c442.pth"

@@ -88,3 +88,13 @@ def test_anything_else_leaves_nothing_behind(
 def test_no_server_at_all(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="cannot download"):
         fetch("http://127.0.0.1:9/weights.pth", tmp_path / "weights.pth", "00000000")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "socks://x", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_a_failed_download(
+    proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(DownloadError, match=r"cannot download .*: a proxy variable .* cannot be used") as error:
+        fetch("http://example.org/weights.pth", tmp_path / "weights.pth", "00000000")
+    assert "\n" not in str(error.value)
