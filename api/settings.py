@@ -190,6 +190,13 @@ def load_settings(**overrides: Any) -> Settings:
         raise SystemExit(lines_of(error)[0]) from None
     except UnicodeDecodeError:
         raise SystemExit(f"{NO_TEXT}; save it in that encoding") from None
+    except OSError as error:
+        raise SystemExit(f"{unreadable(error)}; run this as a user who may read it") from None
+
+
+def unreadable(error: OSError) -> str:
+    """Of a `.env` of somebody else."""
+    return f"{error.filename}: cannot be read ({error.strerror})"
 
 
 def lines_of(error: ValidationError) -> list[str]:

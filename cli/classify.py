@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,19 @@ async def _classify(job: Job, files: list[Path], write: Write) -> bool:
 def found(paths: Iterable[Path]) -> Iterator[Path]:
     """The files to send: those named, and of a folder the images in it and below it, in the order of their names."""
     for path in paths:
-        if path.is_dir():
-            yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGES and each.is_file())
+        if _seen(path.is_dir, otherwise=False):
+            images = (each for each in path.rglob("*") if each.suffix.lower() in IMAGES)
+            yield from sorted(each for each in images if _seen(each.is_file, otherwise=True))
         else:
             yield path
+
+
+def _seen(look: Callable[[], bool], *, otherwise: bool) -> bool:
+    """What a look at a path says; `otherwise` where there is no right to look, which reading the file will tell."""
+    try:
+        return look()
+    except OSError:
+        return otherwise
 
 
 async def _outcome(client: AsyncClient, path: Path, top_k: int) -> Classification | str:

@@ -21,9 +21,9 @@ def fetch(url: str, target: Path, sha256_prefix: str) -> str:
     A file that is there with another hash is downloaded again. `target` is replaced only once the new bytes have the
     hash that starts with `sha256_prefix`. Raises DownloadError.
     """
-    if target.is_file() and (digest := sha256_of(target)).startswith(sha256_prefix):
-        return digest
     try:
+        if target.is_file() and (digest := sha256_of(target)).startswith(sha256_prefix):
+            return digest
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
             part = Path(folder, target.name)

@@ -31,3 +31,8 @@ class LabelsError(CommandError):
 
 class ArchiveError(CommandError):
     """An archive that could not be built or read."""
+
+
+def in_one_line(error: OSError) -> str:
+    """What to tell of an error that names a file: nearly always a folder of somebody else."""
+    return f"cannot use {error.filename}: {error.strerror}; run this as a user who may, or name another"

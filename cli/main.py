@@ -10,7 +10,7 @@ import typer
 
 from cli.commands import service, model, record, project  # isort: skip  # in the order of the help
 from cli.commands.app import FAILED, app
-from cli.errors import CommandError
+from cli.errors import CommandError, in_one_line
 
 __all__ = ["app", "main", "model", "project", "record", "service"]
 
@@ -36,7 +36,9 @@ def main() -> None:
         _discard(sys.stdout)
         sys.exit(FAILED)
     except OSError as error:
-        if error.errno not in CANNOT_WRITE or error.filename:
+        if error.filename:
+            _fail(in_one_line(error))
+        if error.errno not in CANNOT_WRITE:
             raise
         _discard(sys.stdout)
         _fail(f"cannot write the output: {error.strerror}; make room, or send it elsewhere")

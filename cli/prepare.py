@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings, load_settings
 from cli.archive import build, read
-from cli.errors import CommandError, DownloadError, HashError
+from cli.errors import CommandError, DownloadError, HashError, in_one_line
 from cli.model_server import project_root
 
 
@@ -63,6 +63,11 @@ def main() -> None:
         prepare(load_settings(), console)
     except CommandError as error:
         console.print(f"ml-service: {error}")
+        sys.exit(1)
+    except OSError as error:
+        if not error.filename:
+            raise
+        console.print(f"ml-service: {in_one_line(error)}")
         sys.exit(1)
 
 

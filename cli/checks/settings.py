@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from api.settings import NO_TEXT, SECRETS, Settings, lines_of, weakness
+from api.settings import NO_TEXT, SECRETS, Settings, lines_of, unreadable, weakness
 from cli.checks.finding import Finding, ok, problem, warning
 
 MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
@@ -21,6 +21,8 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
         return None, [problem("settings", line, "correct it in the environment or in .env") for line in lines_of(error)]
     except UnicodeDecodeError:
         return None, [problem("settings", NO_TEXT, "save it in that encoding")]
+    except OSError as error:
+        return None, [problem("settings", unreadable(error), "run this as a user who may read it")]
     made = settings.run_dir / "secrets.env"
     return settings, [*_values(settings, made), *_secrets_file(made)]
 

@@ -21,6 +21,11 @@ def test_defaults():
     assert made.secret_key != settings().secret_key
 
 
+def test_an_env_file_that_cannot_be_read_is_one_line():
+    with pytest.raises(SystemExit, match=r"^x+: cannot be read \(.*\); run this as a user who may"):
+        load_settings(_env_file="x" * 300)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

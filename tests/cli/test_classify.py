@@ -150,6 +150,13 @@ def test_a_bad_file_is_told_and_the_others_go_on(server, photos):
     assert done.returncode == 3
 
 
+def test_a_file_that_cannot_be_looked_at_is_told_and_the_others_go_on(server, photos):
+    name = f"{'x' * 300}.jpg"
+    done = run(server, name, photos / "b.JPG", "--format", "csv")
+    assert done.stdout.endswith("b.JPG,2,other,0.1\n")
+    assert (done.returncode, done.stderr) == (3, f"ml-service: {name}: File name too long\n")
+
+
 def test_another_server_is_told_in_one_line(server, tmp_path):
     (tmp_path / "x.jpg").write_text("b page")
     done = run(server, tmp_path / "x.jpg")

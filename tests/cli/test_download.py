@@ -98,3 +98,8 @@ def test_a_proxy_that_cannot_be_used_is_a_failed_download(
     with pytest.raises(DownloadError, match=r"cannot download .*: a proxy variable .* cannot be used") as error:
         fetch("http://example.org/weights.pth", tmp_path / "weights.pth", "00000000")
     assert "\n" not in str(error.value)
+
+
+def test_a_cache_that_cannot_be_looked_at_is_a_failed_download(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"cannot download .*: .*File name too long"):
+        fetch("http://127.0.0.1:9/weights.pth", tmp_path / ("x" * 300), "00000000")

@@ -48,6 +48,24 @@ def test_no_output_at_all(folder):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+TOO_LONG = "x" * 300
+"""A name that, as a folder of somebody else does, has the system refuse even to look."""
+REFUSED = "File name too long; run this as a user who may, or name another\n"
+
+
+def test_a_file_that_cannot_be_looked_at_is_one_line(folder):
+    done = run(folder, "", "archive", "--weights", TOO_LONG)
+    assert (done.returncode, done.stderr) == (1, f"ml-service: cannot use {TOO_LONG}: {REFUSED}")
+    done = run(folder, "", "archive", "--untrained", MODEL_STORE=TOO_LONG)
+    assert (done.returncode, done.stderr) == (1, f"ml-service: cannot use {TOO_LONG}: {REFUSED}")
+
+
+def test_so_it_is_in_the_preparation(folder):
+    command = [sys.executable, "-m", "cli.prepare"]
+    done = subprocess.run(command, env={"MODEL_STORE": TOO_LONG}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"ml-service: cannot use {TOO_LONG}/resnet50.mar: {REFUSED}")
+
+
 def test_cleaning_up_keeps_secrets_and_databases_and_goes_round_a_running_service(folder):
     (folder / "pyproject.toml").touch()
     made = RunFolder(folder / "elsewhere")
