@@ -5,7 +5,9 @@ import math
 import os
 import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import httpx
 from rich.console import Console
@@ -16,6 +18,7 @@ from cli.ports import LOOPBACK, base_url, check_ports
 from cli.process_group import Program
 from cli.run_folder import RunFolder
 from cli.supervisor import run, running, until_signalled
+from cli.terminal import Unfailing
 
 DRAIN = 5
 """Seconds that calls in flight get after a signal, beyond the longest that the model server may take."""
@@ -58,7 +61,8 @@ class _Service:
         self.settings = settings
         self.folder = folder
         self.generated = generated
-        self.console = Console(markup=False, highlight=False, soft_wrap=True)
+        output = cast("TextIO", Unfailing(sys.stdout)) if sys.stdout else None
+        self.console = Console(file=output, markup=False, highlight=False, soft_wrap=True)
         self.url = base_url(settings.host, settings.port)
         self.ready = False
 
@@ -110,8 +114,8 @@ class _Service:
     def report(self, program: Program, how: str, delay: float) -> None:
         """Says that a program ended; before the service was ever ready, also what it wrote last."""
         self.console.print(f"The {program.name} {how}; starting it again in {delay:.0f} s. Its log: {program.log}")
-        if not self.ready and program.log and program.log.exists():
-            with program.log.open(errors="replace") as lines:
+        if not self.ready and program.log:
+            with suppress(OSError), program.log.open(errors="replace") as lines:
                 for line in deque(lines, TAIL):
                     self.console.print(f"  {line.rstrip()}", style="dim")
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -66,6 +67,39 @@ async def test_the_terminal_names_the_secrets_that_it_made(tmp_path: Path, monke
     await service.announce()
     assert f"SECRET_KEY, which no setting gave: {tmp_path}/secrets.env" in service.console.file.getvalue()
     assert "ADMIN_TOKEN" not in service.console.file.getvalue()
+
+
+@pytest.mark.parametrize("output", ["full", "closed"])
+async def test_a_terminal_that_takes_no_more_ends_nothing(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    terminal = os.fdopen(write if output == "closed" else os.open("/dev/full", os.O_WRONLY), "w")
+    monkeypatch.setattr("sys.stdout", terminal)
+    try:
+        service = _Service(Settings(_env_file=None), RunFolder(tmp_path))
+        program = service.api(tmp_path)
+        service.folder.logs.mkdir()
+        program.log.write_text("its last words\n")
+        for _ in range(200):  # more than a buffer holds
+            service.report(program, "ended with exit code 1", 1)
+        monkeypatch.setattr(service, "health", AsyncMock(return_value={"status": "ok", "warning": "untrained"}))
+        await service.announce()
+        assert service.ready
+    finally:
+        monkeypatch.undo()
+        with suppress(OSError):
+            terminal.close()
+
+
+def test_a_log_that_cannot_be_read_ends_nothing(tmp_path: Path) -> None:
+    service = _Service(Settings(_env_file=None), RunFolder(tmp_path))
+    service.console = Console(file=io.StringIO(), soft_wrap=True)
+    program = service.api(tmp_path)
+    program.log.mkdir(parents=True)
+    service.report(program, "ended with exit code 1", 1)
+    assert "The API ended with exit code 1; starting it again in 1 s." in service.console.file.getvalue()
 
 
 async def test_the_terminal_says_how_long_the_start_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
