@@ -1,6 +1,8 @@
 """The compose file: as its own checker reads it, and what it must not do."""
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -46,13 +48,32 @@ def test_every_container_is_confined_and_pinned(services):
             assert not source.startswith(".") or mode == ["ro"], volume
 
 
-def test_each_api_shares_loopback_and_the_run_folder_with_its_model_server(services):
-    for number in (1, 2):
-        api, model_server = services[f"api-{number}"], services[f"model-server-{number}"]
-        assert api["network_mode"] == f"service:model-server-{number}"
-        assert api["volumes"] == model_server["volumes"] == [f"run-{number}:/srv/run"]
-        assert api["depends_on"]["migration"] == {"condition": "service_completed_successfully"}
-        assert "ports" not in model_server
+@pytest.mark.parametrize("number", [1, 2])
+def test_both_servers_of_a_replica_join_a_network_that_neither_takes_away(services, number):
+    network, api, model_server = (services[f"{name}-{number}"] for name in ("replica", "api", "model-server"))
+    assert api["network_mode"] == model_server["network_mode"] == f"service:replica-{number}"
+    assert network["networks"] == ["front", "data"]
+    assert network["restart"] == "unless-stopped"
+    for each in (api, model_server):
+        assert not each.keys() & {"networks", "ports"}
+        assert each["depends_on"][f"replica-{number}"] == {"condition": "service_started"}
+    assert api["volumes"] == model_server["volumes"] == [f"run-{number}:/srv/run"]
+    assert api["depends_on"]["migration"] == {"condition": "service_completed_successfully"}
+    assert f"model-server-{number}" in api["depends_on"]  # so the API is stopped first, and drains
+
+
+def test_what_holds_the_network_has_no_secrets_and_ends_at_once(services):
+    network = services["replica-1"]
+    assert not network.keys() & {"environment", "volumes", "ports", "command"}
+    assert network["stop_signal"] == "SIGTERM"  # the image has another
+    with subprocess.Popen(network["entrypoint"], start_new_session=True) as process:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.terminate()
+            assert process.wait(5) == 0  # by itself: as the first process it would not be ended by the signal
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_ports_are_published_on_loopback_only(services):
