@@ -17,6 +17,11 @@ from cli.ports import LOOPBACK
 from cli.process_group import Program
 from cli.run_folder import RunFolder
 
+MAX_REQUEST_SIZE = 67_108_864
+"""Bytes, as in config.properties; more where MAX_BODY_BYTES is."""
+MAX_INT = 2**31 - 1
+"""Java's."""
+
 
 def project_root() -> Path:
     """The checkout: where the command runs, or where an editable installation points to.
@@ -79,6 +84,7 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
         workers = {variable: str(beside_gpus)}
     return {
         "JAVA_HOME": _java_home(),
+        "TS_MAX_REQUEST_SIZE": str(min(max(MAX_REQUEST_SIZE, settings.max_body_bytes), MAX_INT)),
         **inherited,
         **workers,
         "OMP_NUM_THREADS": str(settings.model_threads),

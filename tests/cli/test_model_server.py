@@ -6,7 +6,7 @@ import pytest
 
 from api.settings import Settings
 from cli.hardware import gpus
-from cli.model_server import model_server
+from cli.model_server import MAX_REQUEST_SIZE, model_server
 from cli.run_folder import RunFolder
 
 
@@ -18,6 +18,20 @@ def test_workers_and_threads(tmp_path: Path, settings: dict[str, int], workers: 
     program = model_server(Settings(_env_file=None, **settings), RunFolder(tmp_path / "run"))
     assert program.environment.get("TS_DEFAULT_WORKERS_PER_MODEL") == workers
     assert program.environment["OMP_NUM_THREADS"] == threads
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(1_000, 67_108_864), (100_000_000, 100_000_000), (3_000_000_000, 2_147_483_647)]
+)
+def test_it_takes_the_bodies_that_the_api_takes(tmp_path: Path, limit: int, expected: int) -> None:
+    settings = Settings(_env_file=None, max_body_bytes=limit, max_buffered_bytes=limit)
+    program = model_server(settings, RunFolder(tmp_path / "run"))
+    assert program.environment["TS_MAX_REQUEST_SIZE"] == str(expected)
+
+
+def test_its_own_limit_is_known() -> None:
+    lines = Path("config.properties").read_text("utf-8").splitlines()
+    assert {f"max_request_size={MAX_REQUEST_SIZE}", "enable_envvars_config=true"} < set(lines)
 
 
 @pytest.fixture
