@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 import httpx
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.errors import DownloadError, HashError
+from cli.workspace import workspace
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 CHUNK = 1 << 20
@@ -24,9 +24,8 @@ def fetch(url: str, target: Path, sha256_prefix: str) -> str:
     try:
         if target.is_file() and (digest := sha256_of(target)).startswith(sha256_prefix):
             return digest
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
-            part = Path(folder, target.name)
+        with workspace(target.parent, ".download-") as folder:
+            part = folder / target.name
             digest = download(url, part)
             if not digest.startswith(sha256_prefix):
                 raise HashError(f"{url} has the SHA-256 {digest[:16]}… instead of {sha256_prefix}…")

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cli.model_json import Precision, model_json
 from cli.progress import doing
 from cli.quantize import calibration_images
 from cli.weights import Weights
+from cli.workspace import workspace
 
 CONFIG = "model-config.yaml"
 HANDLERS = Path(handlers.__file__).parent
@@ -55,11 +55,10 @@ def pack(
     model = model_json(weights, precision)
     images = calibration_images(calibrate, model) if calibrate else []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+        with workspace(target.parent, ".build-") as folder:
             model["compiled"] = None
             if compiled and compiler.available():
-                package = Path(folder, "model.pt2")
+                package = folder / "model.pt2"
                 try:
                     model["compiled"] = compiler.compile_model(weights.state_dict, model, package, images)
                 except CommandError:
@@ -71,16 +70,16 @@ def pack(
                     package.unlink(missing_ok=True)
                     Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
             if compiled and model["precision"] != "fp32":  # which decodes all of every image
-                add_decoder(Path(folder))
+                add_decoder(folder)
             default = ONE if model["compiled"] else EAGER
             batch = Batch(batch_size or default.size, batch_delay or default.delay)
-            Path(folder, CONFIG).write_text(server_config(batch), "utf-8")
+            (folder / CONFIG).write_text(server_config(batch), "utf-8")
             with doing(f"Packing {target.name}"):
-                torch.save(weights.state_dict, Path(folder, "weights.pt"))
-                Path(folder, "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
+                torch.save(weights.state_dict, folder / "weights.pt")
+                (folder / "model.json").write_text(json.dumps(model, ensure_ascii=False, indent=1), "utf-8")
                 for module in ("engine.py", "graphs.py", "large_jpeg.py", "preprocessing.py", "telemetry.py"):
                     shutil.copy(HANDLERS / module, folder)
-                run_archiver(Path(folder), target.stem).replace(target)
+                run_archiver(folder, target.stem).replace(target)
     except OSError as error:
         raise ArchiveError(f"cannot write {target}: {error.strerror or error}") from error
     return model

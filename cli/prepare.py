@@ -18,6 +18,7 @@ from api.settings import Settings, load_settings
 from cli.archive import build, read
 from cli.errors import CommandError, DownloadError, HashError, in_one_line
 from cli.model_server import project_root
+from cli.workspace import unwind_on_sigterm
 
 
 def prepare(settings: Settings, console: Console) -> None:
@@ -56,6 +57,7 @@ def _build(target: Path, console: Console) -> None:
 
 def main() -> None:
     """The child's entry."""
+    unwind_on_sigterm()
     # aiosqlite's thread may answer a failed connection after its loop is closed, with a traceback that says nothing.
     threading.excepthook = lambda _: None
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)

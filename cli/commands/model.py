@@ -45,7 +45,9 @@ def build_archive(
     """Build the archive that TorchServe serves: MODEL_STORE/MODEL_NAME.mar."""
     from api.settings import load_settings  # noqa: PLC0415
     from cli.archive import build, report  # noqa: PLC0415
+    from cli.workspace import unwind_on_sigterm  # noqa: PLC0415
 
+    unwind_on_sigterm()
     settings = load_settings()
     target = settings.model_store / f"{settings.model_name}.mar"
     report(
