@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_BENCH := $(VENV)/.installed-bench
+# Programs name their interpreter, which is not there any more once the project's folder was renamed.
+MOVED := $(shell named="$$(head -n 2 $(VENV)/bin/ml-service 2>/dev/null | grep -o "/[^'\"]*python[0-9.]*" | head -n 1)"; \
+  test -z "$$named" -o -x "$$named" || echo moved)
 CHAOS := tests/api/test_record_trouble.py tests/e2e/test_killed_processes.py tests/e2e/test_engine_deaths.py \
   tests/e2e/test_stopping.py tests/e2e/test_bad_input.py tests/handlers/test_large_jpeg.py tests/fuzz \
   tests/e2e/test_overload.py
 
-.PHONY: help serve test scale-test chaos soak archive bench check clean
+.PHONY: help serve test scale-test chaos soak archive bench check clean moved
 
 help:
 	@echo 'make serve       run the service; prints its address once a prediction can be served'
@@ -42,14 +45,15 @@ $(INSTALLED_BENCH): $(INSTALLED)
 	@touch $@
 
 # Touched last, so that an interrupted installation is done again.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(if $(MOVED),moved)
 	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) not found: install Python 3.11 or later, or name it with PYTHON=...' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, $(PYTHON) is %d.%d: name another with PYTHON=..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PYTHON) cannot make virtual environments: install its venv package (Debian: python3-venv)' >&2; exit 1; }
-	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@test -z '$(MOVED)' || echo 'The project was moved: installing anew'
+	@{ test -z '$(MOVED)' && $(VENV)/bin/python -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(VENV)/bin/uv pip install --python $(VENV)/bin/python -c constraints.txt -e '.[serve,dev]'
 	@touch $@
 
-clean:
+clean: $(if $(MOVED),$(INSTALLED))
 	@test ! -x $(VENV)/bin/ml-service || exec $(VENV)/bin/ml-service clean
