@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from cli.download import sha256_of
 from cli.errors import ArchiveError, CommandError
@@ -104,7 +105,7 @@ def read(archive: Path) -> dict[str, Any]:
 def report(archive: ArchiveDescription) -> None:
     """Tell the person what was built."""
     model = archive.model
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(markup=False, soft_wrap=True, highlight=False)
     console.print(f"{archive.path}  {archive.size / 1e6:.1f} MB  sha256 {archive.sha256}")
     console.print(f"{model['arch']}, {len(model['labels'])} classes, {model['weights']} weights, {model['precision']}")
     how = "compiled for this CPU" if model["compiled"] else "not compiled (no C++ compiler, or not asked for)"
@@ -116,4 +117,4 @@ def report(archive: ArchiveDescription) -> None:
             f"its probability off by {off:.3f} at the median"
         )
     if model["warning"]:
-        console.print(f"[bold yellow]Warning:[/] {model['warning']}")
+        console.print(Text.assemble(("Warning:", "bold yellow"), f" {model['warning']}"))

@@ -40,7 +40,7 @@ def download(url: str, target: Path) -> str:
     """Stream `url` into `target` with a progress bar, and return the SHA-256 of what came."""
     digest = hashlib.sha256()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 import handlers
 from cli import compile as compiler
 from cli import compilers
 from cli.errors import ArchiveError, CommandError
 from cli.model_json import Precision, model_json
-from cli.progress import doing
+from cli.progress import doing, say
 from cli.quantize import calibration_images
 from cli.weights import Weights
 from cli.workspace import workspace
@@ -68,7 +67,7 @@ def pack(
                     if model["precision"] == "int8":
                         raise ArchiveError(f"the model could not be compiled to int8: {reason}") from error
                     package.unlink(missing_ok=True)
-                    Console(stderr=True).print(f"The model could not be compiled, so it goes without: {reason}")
+                    say(f"The model could not be compiled, so it goes without: {reason}")
             if compiled and model["precision"] != "fp32":  # which decodes all of every image
                 add_decoder(folder)
             default = ONE if model["compiled"] else EAGER
@@ -95,9 +94,7 @@ def add_decoder(folder: Path) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         lines = str(getattr(error, "stderr", None) or error).splitlines()
         reason = next(iter(lines), type(error).__name__)
-        Console(stderr=True).print(
-            f"The decoder of large JPEGs could not be compiled, so Pillow decodes them: {reason}"
-        )
+        say(f"The decoder of large JPEGs could not be compiled, so Pillow decodes them: {reason}")
 
 
 def server_config(batch: Batch) -> str:

@@ -11,7 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 def doing(what: str) -> Iterator[None]:
     """A moving bar and a clock on standard error while the body runs; nothing where that is no terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         progress.add_task(what, total=None)
         yield
+
+
+def say(what: str) -> None:
+    """A line on standard error, as it is."""
+    Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(what)

@@ -157,11 +157,19 @@ def test_a_report_names_the_weights(
     assert "resnet18, 3 classes, custom weights, bf16" in printed
 
 
+def test_a_report_takes_a_path_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = {"arch": "a", "labels": [], "weights": "w", "precision": "p", "compiled": None, "warning": "of [b] [/c]"}
+    archive.report(archive.ArchiveDescription(tmp_path / "m [/x] y", 1, "0", model))
+    printed = capsys.readouterr().out
+    assert f"{tmp_path}/m [/x] y  0.0 MB" in printed
+    assert "\nWarning: of [b] [/c]\n" in printed
+
+
 def test_a_compiler_that_fails_leaves_an_archive_that_runs_its_weights(
     checkpoint: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
-        raise RuntimeError("no such header\nand much more")
+        raise RuntimeError("[/opt] no such header\nand much more")
 
     monkeypatch.setattr(compiler, "available", lambda: True)
     monkeypatch.setattr(compiler, "compile_model", fail)
@@ -170,7 +178,7 @@ def test_a_compiler_that_fails_leaves_an_archive_that_runs_its_weights(
     with zipfile.ZipFile(built.path) as file:
         assert "model.pt2" not in file.namelist()
         assert b"batchSize: 4" in file.read("model-config.yaml")
-    assert "no such header" in capsys.readouterr().err
+    assert "[/opt] no such header" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(compilers.found() is None, reason="compiling takes a C++ compiler")
@@ -190,7 +198,7 @@ def test_the_decoder_of_large_jpegs_goes_with_those_that_use_it(
 def test_a_decoder_that_cannot_be_compiled_is_told_and_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compilers, "LIBRARY", ("--no-such-option",))
+    monkeypatch.setattr(compilers, "LIBRARY", ("--no-such-option", "[/opt]"))
     packing.add_decoder(tmp_path)
     assert list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err

@@ -33,3 +33,7 @@ def test_a_bar_on_a_terminal():
 def test_without_a_terminal_nothing_is_shown():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_name_is_shown_as_it_is():
+    assert "Reading [/x].pth" in on_terminal(CODE.replace("Compiling", "Reading [/x].pth"))
