@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+import httpx
+
 Image = str | PathLike[str] | bytes | BinaryIO
 """The path of a file, its content, or a file that is open in binary mode."""
 Sort = Literal["newest", "slowest"]
@@ -28,9 +30,15 @@ class Call:
 
 
 def signed(call: Call, token: str | None) -> dict[str, Any]:
-    """httpx's options, with the token in the header."""
+    """httpx's options, with the token in the header.
+
+    Raises:
+        httpx.LocalProtocolError: no header can hold it.
+    """
     options = dict(call.options)
     if token is not None:
+        if not token.isascii():
+            raise httpx.LocalProtocolError("the token is not ASCII")
         options["headers"] = {**options.get("headers", {}), "Authorization": f"Bearer {token}"}
     return options
 

@@ -103,6 +103,8 @@ def _seen(look: Callable[[], bool], *, otherwise: bool) -> bool:
 
 async def _outcome(client: AsyncClient, path: Path, top_k: int) -> Classification | str:
     """What the service sees in a file, or why it does not."""
+    if path == STANDARD_INPUT and not sys.stdin:
+        return "standard input is closed"
     try:
         return await client.classify(sys.stdin.buffer if path == STANDARD_INPUT else path, top_k)
     except ClientError as error:

@@ -43,12 +43,19 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise CommandError(f"RUN_DIR: another service is running in {self.path}") from None
-            self.keys.unlink(missing_ok=True)
-            for folder in (self.temporary, self.metrics):
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-            self.logs.mkdir(exist_ok=True)
+            try:
+                self._empty()
+            except OSError as error:
+                way = f"{error.filename} is in the way ({error.strerror})"
+                raise CommandError(f"RUN_DIR: {way}; remove it, or set RUN_DIR to another folder") from None
             yield
+
+    def _empty(self) -> None:
+        self.keys.unlink(missing_ok=True)
+        for folder in (self.temporary, self.metrics):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        self.logs.mkdir(exist_ok=True)
 
     def in_use(self) -> bool:
         """Whether a service runs in it. Changes nothing, and holds nothing back but for an instant."""

@@ -19,12 +19,19 @@ CHECKS = (
     ["ruff", "format", "--check", "."],
     ["mypy"],
 )
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 def _in_flight(numbers: str) -> str:
     if not all(each.strip().isdecimal() and int(each) for each in numbers.split(",")):
         raise typer.BadParameter("numbers from 1 on, separated by commas")
     return numbers
+
+
+def _known(precisions: list[str] | None) -> list[str] | None:
+    if unknown := set(precisions or ()).difference(PRECISIONS):
+        raise typer.BadParameter(f"no {', '.join(sorted(unknown))}: choose of {', '.join(PRECISIONS)}")
+    return precisions
 
 
 @app.command(
@@ -39,7 +46,10 @@ def run_benchmark(
     concurrency: Annotated[
         str, typer.Option(help="Requests in flight, separated by commas.", callback=_in_flight)
     ] = "1,8,64",
-    precision: Annotated[list[str] | None, typer.Option(help="Of the archive; more than one for a row each.")] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the archive; more than one for a row each.", callback=_known),
+    ] = None,
     archive: Annotated[list[Path] | None, typer.Option(help="Measure this one instead.", exists=True)] = None,
     weights: Annotated[Path | None, typer.Option(help="For the archive; default: untrained.", exists=True)] = None,
     history_rows: Annotated[int, typer.Option(min=1000, help="In the history whose speed is measured.")] = 1_000_000,

@@ -100,6 +100,8 @@ def _password() -> str:
     """Asked twice at a terminal, else a line of standard input; in UTF-8, as browsers send it, whatever the locale."""
     from api.accounts.passwords import NO_TEXT  # noqa: PLC0415
 
+    if not sys.stdin:
+        raise CommandError("standard input is closed; give the password there, or run this at a terminal")
     try:
         if sys.stdin.isatty():
             return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))

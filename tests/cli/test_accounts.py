@@ -86,3 +86,11 @@ def test_a_name_that_is_no_text_is_one_line(told, arguments) -> None:
     assert code == 1
     assert said.startswith("ml-service: ")
     assert said.count("\n") == 1
+
+
+def test_without_a_standard_input_there_is_no_password(tmp_path: Path, migrated: Path) -> None:
+    shutil.copy(migrated, tmp_path / "ml_service.db")
+    command = ["sh", "-c", '"$0" create-admin ada <&-', Path(sys.executable).with_name("ml-service")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ml-service: standard input is closed; give the password there, or run this at a terminal\n"

@@ -246,6 +246,19 @@ def test_standard_input(server):
     assert [(row["file"], row["predictions"][0]["class"]) for row in json.loads(done.stdout)] == [("-", "bee")]
 
 
+def test_no_standard_input_at_all(server):
+    command = ["sh", "-c", '"$0" classify - --url "$1" <&-', COMMAND[0], server.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (3, "ml-service: -: standard input is closed\n")
+
+
+def test_a_token_that_no_header_can_hold(server, photos):
+    done = run(server, photos / "b.JPG", "--token", "ключ")
+    assert done.returncode == 3
+    assert done.stderr.endswith(": a header cannot be sent; is the token one line of ASCII?\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_token_from_the_option_or_the_environment(server, photos):
     assert run(server, photos / "b.JPG", "--token", "one").returncode == 0
     assert run(server, photos / "b.JPG", env={**os.environ, "ML_SERVICE_TOKEN": "two"}).returncode == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.errors import CommandError
 from cli.run_folder import RunFolder
 
 COMMAND = Path(sys.executable).with_name("ml-service")
@@ -64,6 +65,27 @@ def test_so_it_is_in_the_preparation(folder):
     command = [sys.executable, "-m", "cli.prepare"]
     done = subprocess.run(command, env={"MODEL_STORE": TOO_LONG}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, f"ml-service: cannot use {TOO_LONG}/resnet50.mar: {REFUSED}")
+
+
+def test_bench_names_the_precisions(folder):
+    done = run(folder, "", "bench", "--precision", "nope", COLUMNS="200")
+    assert done.returncode == 2
+    assert "no nope: choose of auto, fp32, bf16, int8" in done.stderr
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.parent)
+
+
+@pytest.mark.parametrize(("name", "make"), [("tmp", link), ("logs", Path.touch), ("key_file.json", Path.mkdir)])
+def test_what_is_in_the_way_in_the_run_folder_is_one_line(name, make, tmp_path):
+    make(tmp_path / name)
+    with (
+        pytest.raises(CommandError, match=f"^RUN_DIR: {tmp_path}/{name} is in the way") as error,
+        RunFolder(tmp_path).held(),
+    ):
+        pass
+    assert "remove it, or set RUN_DIR" in str(error.value)
 
 
 def test_cleaning_up_keeps_secrets_and_databases_and_goes_round_a_running_service(folder):
