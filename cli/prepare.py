@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError as CommandFailed
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import Settings, load_settings
 from cli.archive import build, read
 from cli.errors import CommandError, DownloadError, HashError, in_one_line
-from cli.model_server import project_root
+from cli.migrations import migrations
 from cli.workspace import unwind_on_sigterm
 
 
@@ -34,7 +33,7 @@ def prepare(settings: Settings, console: Console) -> None:
     else:
         _build(target, console)
     try:
-        command.upgrade(Config(project_root() / "alembic.ini"), "head")
+        command.upgrade(migrations(), "head")
     except (SQLAlchemyError, CommandFailed, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise CommandError(f"DATABASE_URL: the database cannot be migrated: {reason}") from None

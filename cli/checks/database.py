@@ -4,7 +4,6 @@ import asyncio
 import os
 from pathlib import Path
 
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError as NotFound
@@ -14,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.database import database_config, prepare
 from api.settings import Settings
 from cli.checks.finding import Finding, ok, problem, warning
-from cli.model_server import project_root
+from cli.migrations import migrations
 
 TIMEOUT = 10.0
 MIGRATE = "alembic upgrade head, in the project's root; make serve does it by itself"
@@ -46,7 +45,7 @@ def _check(settings: Settings) -> Finding:
 
 
 def _migrated(name: str, shown: str, revision: str | None) -> Finding:
-    scripts = ScriptDirectory.from_config(Config(project_root() / "alembic.ini"))
+    scripts = ScriptDirectory.from_config(migrations())
     head = scripts.get_current_head()
     if revision == head:
         return ok(name, f"{shown}, migrated to {head}")

@@ -1,5 +1,6 @@
 """What happens before the servers start, where it is not as simple as building and migrating."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from rich.console import Console
 
 from api.settings import load_settings
 from cli import prepare as preparation
+from cli.checks.database import check_database
 from cli.errors import CommandError, DownloadError, HashError
 from cli.model_server import project_root
 
@@ -34,6 +36,19 @@ def test_without_a_network_the_weights_are_untrained(tmp_path, monkeypatch):
 def test_bytes_that_are_not_the_ones_expected_stop_the_start(tmp_path, monkeypatch):
     with pytest.raises(HashError, match="another hash"):
         prepare(tmp_path, monkeypatch, HashError("another hash"))
+
+
+@pytest.mark.parametrize("name", ["100% sure", "%(x)s", "a%%b"])
+def test_a_path_with_a_per_cent_sign(name, tmp_path, monkeypatch):
+    project = tmp_path / name
+    shutil.copytree(project_root() / "migrations", project / "migrations")
+    for each in ("alembic.ini", "config.properties"):
+        shutil.copy(project_root() / each, project)
+    monkeypatch.chdir(project)
+    assert prepare(project, monkeypatch, DownloadError("no network")) == [False, True]
+    [finding] = check_database(load_settings(_env_file=None))
+    assert finding.level == "ok"
+    assert ", migrated to " in finding.text
 
 
 def test_the_project_is_where_the_command_runs_or_where_it_was_installed_from(tmp_path, monkeypatch):
