@@ -15,9 +15,9 @@ import cli
 import handlers
 from api.settings import Settings
 from benchmarks import photos
-from cli.archive import read
+from cli.archives.archive import read
+from cli.archives.model_json import native_precision
 from cli.errors import ArchiveError
-from cli.model_json import native_precision
 
 CALIBRATION_IMAGES = 64
 """Enough for ranges of activations; the speed does not depend on them."""

@@ -21,7 +21,7 @@ from benchmarks.results import figures
 from benchmarks.rounds import Pace, interleave
 from benchmarks.startup import start_up
 from cli.errors import CommandError
-from cli.supervisor import until_signalled
+from cli.serving.supervisor import until_signalled
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.results import Measured
 from cli.errors import CommandError
-from cli.hardware import cores
+from cli.serving.hardware import cores
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 START = 120.0

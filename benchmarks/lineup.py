@@ -15,7 +15,7 @@ from benchmarks.results import Row
 from benchmarks.rounds import Target
 from benchmarks.servers import Posted, Service, free_ports, python, running, service
 from benchmarks.startup import RAW
-from cli.ports import LOOPBACK
+from cli.serving.ports import LOOPBACK
 
 IMAGES = 8
 """Different pictures that are posted in turn."""

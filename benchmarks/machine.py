@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cli.hardware import cores
+from cli.serving.hardware import cores
 from handlers.engine import cpu_features
 
 PACKAGES = ("torch", "torchvision", "torchserve", "litestar", "uvicorn", "pillow", "fastapi", "litserve")

@@ -15,10 +15,10 @@ from api.forward.key_file import KeyFile
 from api.settings import Settings
 from benchmarks.archives import Subject, environment_without_settings
 from cli.errors import CommandError
-from cli.model_server import model_server
-from cli.ports import LOOPBACK
-from cli.process_group import ProcessGroup, Program
-from cli.run_folder import RunFolder
+from cli.serving.model_server import model_server
+from cli.serving.ports import LOOPBACK
+from cli.serving.process_group import ProcessGroup, Program
+from cli.serving.run_folder import RunFolder
 
 START = 120.0
 """Seconds until a server that does not answer is given up on."""

@@ -2,7 +2,7 @@
 
 from alembic.config import Config
 
-from cli.model_server import project_root
+from cli.project import project_root
 
 
 def migrations() -> Config:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.archive import build
+from cli.archives.archive import build
 from tests.databases import execute, migrate
 from tests.postgresql import binaries, postgresql_server
 
 if TYPE_CHECKING:
-    from cli.weights import Weights
+    from cli.archives.weights import Weights
     from tests.e2e.conftest import Service
 
 
 @pytest.fixture(scope="session")
 def untrained_weights() -> "Weights":
     """ResNet50 that tells images apart; made once, as it takes ten seconds."""
-    from cli.weights import untrained  # noqa: PLC0415
+    from cli.archives.weights import untrained  # noqa: PLC0415
 
     return untrained("resnet50")
 

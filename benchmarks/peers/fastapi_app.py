@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from api.database import set_pragmas
 from api.models import ForwardRequest
 from benchmarks.peers.model import Classifier
-from cli.hardware import cores
+from cli.serving.hardware import cores
 
 classifier = Classifier()
 pool = ThreadPoolExecutor(cores())

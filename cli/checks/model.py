@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 
 from api.settings import Settings
-from cli.archive import read
+from cli.archives.archive import read
+from cli.archives.download import client, sha256_of
 from cli.checks.finding import Finding, ok, problem, warning
-from cli.download import client, sha256_of
 from cli.errors import ArchiveError
 
 WEIGHTS = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"

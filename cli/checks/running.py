@@ -13,8 +13,8 @@ from api.settings import Settings
 from cli.checks.finding import Finding, ok, problem
 from cli.checks.settings import open_to_others
 from cli.errors import CommandError
-from cli.ports import LOOPBACK, base_url, check_port
-from cli.run_folder import RunFolder
+from cli.serving.ports import LOOPBACK, base_url, check_port
+from cli.serving.run_folder import RunFolder
 
 TIMEOUT = 2.0
 

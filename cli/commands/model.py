@@ -44,8 +44,8 @@ def build_archive(
 ) -> None:
     """Build the archive that TorchServe serves: MODEL_STORE/MODEL_NAME.mar."""
     from api.settings import load_settings  # noqa: PLC0415
-    from cli.archive import build, report  # noqa: PLC0415
-    from cli.workspace import unwind_on_sigterm  # noqa: PLC0415
+    from cli.archives.archive import build, report  # noqa: PLC0415
+    from cli.archives.workspace import unwind_on_sigterm  # noqa: PLC0415
 
     unwind_on_sigterm()
     settings = load_settings()

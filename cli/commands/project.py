@@ -12,7 +12,7 @@ import typer
 from api.settings import load_settings
 from cli.commands.app import PROJECT, app, example
 from cli.errors import CommandError
-from cli.run_folder import RunFolder
+from cli.serving.run_folder import RunFolder
 
 CHECKS = (
     ["ruff", "check", "."],

@@ -15,7 +15,7 @@ from cli.commands.app import FAILED, INCOMPLETE, SERVICE, app, example
 )
 def run_service() -> None:
     """Start the model server and the API, and print the address once a prediction can be served."""
-    from cli.serve import serve  # noqa: PLC0415  # each command loads only what it needs
+    from cli.serving.serve import serve  # noqa: PLC0415  # each command loads only what it needs
 
     serve()
 
@@ -49,7 +49,7 @@ def classify_files(
     """
     from api.settings import load_settings  # noqa: PLC0415
     from cli.classify import Job, classify  # noqa: PLC0415
-    from cli.ports import base_url  # noqa: PLC0415
+    from cli.serving.ports import base_url  # noqa: PLC0415
 
     if url is None:
         settings = load_settings()

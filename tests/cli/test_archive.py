@@ -9,9 +9,8 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from cli import archive, compilers, model_json, packing, weights
-from cli import compile as compiler
-from cli.download import sha256_of
+from cli.archives import aot, archive, cxx, model_json, packing, weights
+from cli.archives.download import sha256_of
 from cli.errors import ArchiveError, CommandError, DownloadError, LabelsError
 
 
@@ -171,8 +170,8 @@ def test_a_compiler_that_fails_leaves_an_archive_that_runs_its_weights(
     def fail(*_: object) -> None:
         raise RuntimeError("[/opt] no such header\nand much more")
 
-    monkeypatch.setattr(compiler, "available", lambda: True)
-    monkeypatch.setattr(compiler, "compile_model", fail)
+    monkeypatch.setattr(aot, "available", lambda: True)
+    monkeypatch.setattr(aot, "compile_model", fail)
     built = archive.build(tmp_path / "animals.mar", weights=checkpoint, labels=labels, arch="resnet18")
     assert built.model["compiled"] is None
     with zipfile.ZipFile(built.path) as file:
@@ -181,12 +180,12 @@ def test_a_compiler_that_fails_leaves_an_archive_that_runs_its_weights(
     assert "[/opt] no such header" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(compilers.found() is None, reason="compiling takes a C++ compiler")
+@pytest.mark.skipif(cxx.found() is None, reason="compiling takes a C++ compiler")
 @pytest.mark.parametrize(("precision", "there"), [("bf16", True), ("fp32", False)])
 def test_the_decoder_of_large_jpegs_goes_with_those_that_use_it(
     checkpoint: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, there: bool
 ) -> None:
-    monkeypatch.setattr(compiler, "available", lambda: False)  # as where there is a GPU
+    monkeypatch.setattr(aot, "available", lambda: False)  # as where there is a GPU
     options = {"weights": checkpoint, "labels": labels, "arch": "resnet18", "precision": precision}
     for compiled, expected in ((True, there), (False, False)):
         built = archive.build(tmp_path / "animals.mar", **options, compiled=compiled)
@@ -194,11 +193,11 @@ def test_the_decoder_of_large_jpegs_goes_with_those_that_use_it(
             assert ("jpeg.so" in file.namelist()) == expected
 
 
-@pytest.mark.skipif(compilers.found() is None, reason="compiling takes a C++ compiler")
+@pytest.mark.skipif(cxx.found() is None, reason="compiling takes a C++ compiler")
 def test_a_decoder_that_cannot_be_compiled_is_told_and_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compilers, "LIBRARY", ("--no-such-option", "[/opt]"))
+    monkeypatch.setattr(cxx, "LIBRARY", ("--no-such-option", "[/opt]"))
     packing.add_decoder(tmp_path)
     assert list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err

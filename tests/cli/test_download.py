@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.download import fetch
+from cli.archives.download import fetch
 from cli.errors import DownloadError
 
 BODY = bytes(range(256)) * 20_000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.archives.labels import read_labels, snake_case
 from cli.errors import LabelsError
-from cli.labels import read_labels, snake_case
 
 NAMES = ["golden_retriever", "жар_птица", "tench"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import CommandError
-from cli.run_folder import RunFolder
+from cli.serving.run_folder import RunFolder
 
 COMMAND = Path(sys.executable).with_name("ml-service")
 FULL = "ml-service: cannot write the output: No space left on device; make room, or send it elsewhere\n"
@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_looked_at_is_one_line(folder):
 
 
 def test_so_it_is_in_the_preparation(folder):
-    command = [sys.executable, "-m", "cli.prepare"]
+    command = [sys.executable, "-m", "cli.serving.prepare"]
     done = subprocess.run(command, env={"MODEL_STORE": TOO_LONG}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, f"ml-service: cannot use {TOO_LONG}/resnet50.mar: {REFUSED}")
 

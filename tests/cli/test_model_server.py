@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
-from cli.hardware import gpus
-from cli.model_server import MAX_REQUEST_SIZE, model_server
-from cli.run_folder import RunFolder
+from cli.serving.hardware import gpus
+from cli.serving.model_server import MAX_REQUEST_SIZE, model_server
+from cli.serving.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(

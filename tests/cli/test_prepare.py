@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from api.settings import load_settings
-from cli import prepare as preparation
 from cli.checks.database import check_database
 from cli.errors import CommandError, DownloadError, HashError
-from cli.model_server import project_root
+from cli.project import project_root
+from cli.serving import prepare as preparation
 
 
 def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> list[bool]:
@@ -62,6 +62,6 @@ def test_the_project_is_where_the_command_runs_or_where_it_was_installed_from(tm
 
 def test_elsewhere_the_command_says_where_to_run_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cli.model_server.__file__", str(tmp_path / "cli" / "model_server.py"))
+    monkeypatch.setattr("cli.project.__file__", str(tmp_path / "cli" / "project.py"))
     with pytest.raises(CommandError, match="project's root"):
         project_root()

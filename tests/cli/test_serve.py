@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 
 from api.settings import Settings
-from cli.run_folder import RunFolder
-from cli.serve import _Service, with_secrets
+from cli.serving.run_folder import RunFolder
+from cli.serving.serve import _Service, with_secrets
 from tests.e2e.conftest import free_ports
 
 
@@ -112,7 +112,7 @@ async def test_the_terminal_says_how_long_the_start_takes(tmp_path: Path, monkey
         return answers.pop(0)
 
     monkeypatch.setattr(service, "health", health)
-    monkeypatch.setattr("cli.serve.SLOW_START_SECONDS", 0.2)
+    monkeypatch.setattr("cli.serving.serve.SLOW_START_SECONDS", 0.2)
     monkeypatch.setattr("rich.status.Status.update", lambda _, status: shown.append(status))
     await service.announce()
     seconds = [int(re.fullmatch(r"Waiting for the model, (\d+) s", text)[1]) for text in shown]

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli import supervisor
-from cli.process_group import Program
-from cli.supervisor import run, running, until_signalled
+from cli.serving import supervisor
+from cli.serving.process_group import Program
+from cli.serving.supervisor import run, running, until_signalled
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ async def test_any_number_of_signals_is_one_stop(script, tmp_path: Path) -> None
 def test_leaves_nothing_when_killed_itself(tmp_path: Path) -> None:
     code = f"""
 import asyncio, pathlib
-from cli.process_group import Program
-from cli.supervisor import run
+from cli.serving.process_group import Program
+from cli.serving.supervisor import run
 here = pathlib.Path({str(tmp_path)!r})
 program = Program("script", ["/bin/sh", "-c", "sleep 100 & sleep 100"], {{"PATH": {os.environ["PATH"]!r}}}, here)
 asyncio.run(run(program))

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torchvision.models import ResNet50_Weights, get_model, resnet18
 
-from cli import download, weights
+from cli.archives import download, weights
+from cli.archives.weights import Weights, checkpoint, pretrained, published, untrained
 from cli.errors import CheckpointError, CommandError, DownloadError, LabelsError
-from cli.weights import Weights, checkpoint, pretrained, published, untrained
 from handlers.engine import without_values
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.workspace import workspace
+from cli.archives.workspace import workspace
 
 SLOW = """
 import sys, time
 from pathlib import Path
-from cli.workspace import workspace
+from cli.archives.workspace import workspace
 def slow(target, **options):
     with workspace(target.parent, ".build-") as folder:
         (folder / "model.pt2").touch()
@@ -24,8 +24,8 @@ def slow(target, **options):
             print("ending", flush=True)
             time.sleep(0.5)
 """
-PREPARATION = "import cli.prepare as module; module.build = slow; module.main()"
-COMMAND = "import cli.archive as module; module.build = slow; sys.argv = ['ml-service', 'archive']"
+PREPARATION = "import cli.serving.prepare as module; module.build = slow; module.main()"
+COMMAND = "import cli.archives.archive as module; module.build = slow; sys.argv = ['ml-service', 'archive']"
 COMMAND += "; from cli.main import main; main()"
 
 

@@ -4,12 +4,12 @@ import httpx
 import pytest
 import torch
 
-from cli import compile as compiler
-from cli.packing import pack
+from cli.archives import aot
+from cli.archives.packing import pack
 from tests.e2e.conftest import started
 from tests.images import encode, picture, valid
 
-pytestmark = pytest.mark.skipif(not compiler.available(), reason="compiling takes a C++ compiler")
+pytestmark = pytest.mark.skipif(not aot.available(), reason="compiling takes a C++ compiler")
 
 
 def test_compiled_code_serves_what_the_weights_say(untrained_weights, service, tmp_path):
@@ -29,7 +29,7 @@ def test_compiled_code_serves_what_the_weights_say(untrained_weights, service, t
 
 
 def test_large_jpegs_go_through_the_archives_own_decoder(untrained_weights, service, tmp_path, monkeypatch):
-    monkeypatch.setattr(compiler, "available", lambda: False)  # of the model, which has a test of its own
+    monkeypatch.setattr(aot, "available", lambda: False)  # of the model, which has a test of its own
     store = tmp_path / "store"
     pack(untrained_weights, store / "resnet50.mar", "bf16", compiled=True)
     large = encode(picture(1, 4032, 3024), "JPEG")

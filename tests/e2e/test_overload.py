@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from benchmarks import photos
-from cli.archive import build
+from cli.archives.archive import build
 from tests.e2e.conftest import Service, started
 
 pytestmark = pytest.mark.e2e

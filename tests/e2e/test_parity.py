@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.models import ResNet50_Weights, resnet50
 
-from cli.labels import snake_case
+from cli.archives.labels import snake_case
 from tests.e2e.conftest import Service
 from tests.images import valid
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.models import ResNet50_Weights, get_model
 
-from cli.model_json import model_json
-from cli.weights import Weights
+from cli.archives.model_json import model_json
+from cli.archives.weights import Weights
 from handlers import preprocessing
 from handlers.classifier import Classifier
 from tests import images

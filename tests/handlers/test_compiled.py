@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from cli import archive
-from cli import compile as compiler
-from cli.model_json import model_json
-from cli.weights import Weights, untrained
+from cli.archives import aot, archive
+from cli.archives.model_json import model_json
+from cli.archives.weights import Weights, untrained
 from handlers.classifier import Classifier
 from handlers.engine import cpu_features
 from tests import images
 from tests.handlers.test_classifier import Context, classify
 
-pytestmark = pytest.mark.skipif(not compiler.available(), reason="compiling takes a C++ compiler")
+pytestmark = pytest.mark.skipif(not aot.available(), reason="compiling takes a C++ compiler")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def folder(weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An unpacked archive with a compiled model at fp32."""
     folder = tmp_path_factory.mktemp("compiled")
     model = model_json(weights, "fp32")
-    model["compiled"] = compiler.compile_model(weights.state_dict, model, folder / "model.pt2")
+    model["compiled"] = aot.compile_model(weights.state_dict, model, folder / "model.pt2")
     torch.save(weights.state_dict, folder / "weights.pt")
     (folder / "model.json").write_text(json.dumps(model), "utf-8")
     return folder
@@ -105,13 +104,13 @@ def ruin(package: Path) -> None:
 
 def test_machine_code_that_kills_its_process_stays_out_of_the_archive(tmp_path, monkeypatch, capsys):
     """Once a loader died of every package on a machine, and workers would have, at each of their starts."""
-    package = compiler.package
+    package = aot.package
 
     def ruined(model: torch.nn.Module, config: dict[str, object], target: Path) -> None:
         package(model, config, target)
         ruin(target)
 
-    monkeypatch.setattr(compiler, "package", ruined)
+    monkeypatch.setattr(aot, "package", ruined)
     built = archive.build(tmp_path / "resnet18.mar", untrained=True, arch="resnet18", precision="fp32")
     assert built.model["compiled"] is None
     with zipfile.ZipFile(built.path) as file:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cli.model_json import model_json, native_precision
-from cli.weights import untrained
+from cli.archives.model_json import model_json, native_precision
+from cli.archives.weights import untrained
 from handlers.classifier import Classifier
 from tests.handlers.test_classifier import Context, ask
 from tests.handlers.test_precisions import compared, photographs

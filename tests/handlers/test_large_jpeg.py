@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageOps
 
-from cli import compilers
+from cli.archives import cxx
 from handlers import preprocessing
 from handlers.large_jpeg import LargeJpegs, reduction
 from tests.images import encode, picture
 
-pytestmark = pytest.mark.skipif(compilers.found() is None, reason="compiling takes a C++ compiler")
+pytestmark = pytest.mark.skipif(cxx.found() is None, reason="compiling takes a C++ compiler")
 
 JPEG = Path(__file__).parents[2] / "handlers" / "jpeg"
 SCALING = {"resize": 232, "crop": 224, "interpolation": "bilinear"}
@@ -31,7 +31,7 @@ CLOSE = 3
 @pytest.fixture(scope="module")
 def jpegs(tmp_path_factory: pytest.TempPathFactory) -> LargeJpegs:
     folder = tmp_path_factory.mktemp("decoder")
-    compilers.library(JPEG / "reduced.cpp", folder / "jpeg.so")
+    cxx.library(JPEG / "reduced.cpp", folder / "jpeg.so")
     decoder = LargeJpegs(folder)
     assert decoder.name == "compiled"
     return decoder
@@ -145,7 +145,7 @@ def test_the_scale_is_the_one_that_pillow_chooses() -> None:
 @pytest.mark.skipif(shutil.which("nm") is None, reason="reading a library's symbols takes nm")
 def test_the_library_shares_nothing_with_another_version_of_itself(tmp_path: Path) -> None:
     """Symbols that the libraries of two archives show become one: the first's tables would serve the second's code."""
-    compilers.library(JPEG / "reduced.cpp", tmp_path / "jpeg.so")
+    cxx.library(JPEG / "reduced.cpp", tmp_path / "jpeg.so")
     command = ["nm", "--dynamic", "--defined-only", "--format=posix", tmp_path / "jpeg.so"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert [line.split()[0] for line in shown.splitlines()] == ["decode_reduced"]
@@ -153,7 +153,7 @@ def test_the_library_shares_nothing_with_another_version_of_itself(tmp_path: Pat
 
 def test_no_damage_makes_it_read_or_write_elsewhere_and_two_readers_see_what_one_sees(tmp_path: Path) -> None:
     """Under the sanitizers, with as many cases as the fuzzers take."""
-    compiler = compilers.found()
+    compiler = cxx.found()
     assert compiler is not None
     files = []
     for i, (subsampling, way) in enumerate(product([0, 1, 2], [*WAYS, {"restart_marker_rows": 9}])):

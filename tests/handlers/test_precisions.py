@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model
 
-from cli import archive, packing, quantize
-from cli import compile as compiler
+from cli.archives import aot, archive, packing, quantize
+from cli.archives.model_json import Precision, model_json
+from cli.archives.weights import Weights, checkpoint, published, untrained
 from cli.errors import CommandError
-from cli.model_json import Precision, model_json
-from cli.weights import Weights, checkpoint, published, untrained
 from handlers.classifier import Classifier
 from handlers.large_jpeg import LargeJpegs
 from tests import images
 from tests.handlers.test_classifier import Context
 
-needs_compiler = pytest.mark.skipif(not compiler.available(), reason="compiling takes a C++ compiler")
+needs_compiler = pytest.mark.skipif(not aot.available(), reason="compiling takes a C++ compiler")
 Loader = Callable[[str], Classifier]
 
 
@@ -43,7 +42,7 @@ def worker(
     model = model_json(weights, precision)
     pixels = quantize.calibration_images(calibration, model) if calibration else []
     if compiled and precision != "fp32":
-        model["compiled"] = compiler.compile_model(weights.state_dict, model, folder / "model.pt2", pixels)
+        model["compiled"] = aot.compile_model(weights.state_dict, model, folder / "model.pt2", pixels)
     torch.save(weights.state_dict, folder / "weights.pt")
     (folder / "model.json").write_text(json.dumps(model), "utf-8")
     handler = Classifier()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page
 
-from cli.archive import build
+from cli.archives.archive import build
 from tests.e2e.accounts import PASSWORD
 from tests.e2e.conftest import started
 from tests.pages.browser import chromium

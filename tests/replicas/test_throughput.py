@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import HttpTarget
-from cli.packing import CONFIG, Batch, server_config
+from cli.archives.packing import CONFIG, Batch, server_config
 from tests.haproxy import haproxy
 from tests.images import encode, picture
 from tests.postgresql import binaries, postgresql

@@ -14,10 +14,10 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings, load_settings
-from cli.archive import build, read
+from cli.archives.archive import build, read
+from cli.archives.workspace import unwind_on_sigterm
 from cli.errors import CommandError, DownloadError, HashError, in_one_line
 from cli.migrations import migrations
-from cli.workspace import unwind_on_sigterm
 
 
 def prepare(settings: Settings, console: Console) -> None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from cli.download import sha256_of
+from cli.archives.download import sha256_of
 from cli.errors import ArchiveError, CommandError
 from cli.progress import doing
 
 if TYPE_CHECKING:
-    from cli.model_json import Precision
+    from cli.archives.model_json import Precision
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,9 @@ def build(
     _check_store(target.parent)
     with doing("Loading torch"):
         # Seconds of import: only a build pays for them.
-        from cli import compile as compiler  # noqa: PLC0415
-        from cli import packing  # noqa: PLC0415
-        from cli import weights as sources  # noqa: PLC0415
-    if precision == "int8" and not (compiled and compiler.available()):
+        from cli.archives import aot, packing  # noqa: PLC0415
+        from cli.archives import weights as sources  # noqa: PLC0415
+    if precision == "int8" and not (compiled and aot.available()):
         raise CommandError("--precision int8 needs a C++ compiler, such as g++, and a machine without a GPU")
     if weights is not None:
         with doing(f"Reading {weights.name}"):

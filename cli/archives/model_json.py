@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import torch
 
-from cli.compile import native_bf16
-from cli.weights import Weights, published
+from cli.archives.aot import native_bf16
+from cli.archives.weights import Weights, published
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 

@@ -14,10 +14,10 @@ import torchvision
 from torch import Tensor
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
-from cli.download import fetch, sha256_of
+from cli.archives.download import fetch, sha256_of
+from cli.archives.labels import read_labels, snake_case
+from cli.archives.untrained import untrained_state
 from cli.errors import CheckpointError, DownloadError
-from cli.labels import read_labels, snake_case
-from cli.untrained import untrained_state
 from handlers.engine import AS_PUBLISHED, INCEPTION, without_values
 
 INSTEAD = "pass --weights FILE to use a checkpoint of your own"

@@ -13,14 +13,13 @@ from typing import Any
 import torch
 
 import handlers
-from cli import compile as compiler
-from cli import compilers
+from cli.archives import aot, cxx
+from cli.archives.model_json import Precision, model_json
+from cli.archives.quantize import calibration_images
+from cli.archives.weights import Weights
+from cli.archives.workspace import workspace
 from cli.errors import ArchiveError, CommandError
-from cli.model_json import Precision, model_json
 from cli.progress import doing, say
-from cli.quantize import calibration_images
-from cli.weights import Weights
-from cli.workspace import workspace
 
 CONFIG = "model-config.yaml"
 HANDLERS = Path(handlers.__file__).parent
@@ -56,10 +55,10 @@ def pack(
     try:
         with workspace(target.parent, ".build-") as folder:
             model["compiled"] = None
-            if compiled and compiler.available():
+            if compiled and aot.available():
                 package = folder / "model.pt2"
                 try:
-                    model["compiled"] = compiler.compile_model(weights.state_dict, model, package, images)
+                    model["compiled"] = aot.compile_model(weights.state_dict, model, package, images)
                 except CommandError:
                     raise
                 except Exception as error:  # a compiler of any make and age: whatever it is, the weights still run
@@ -86,11 +85,11 @@ def pack(
 
 def add_decoder(folder: Path) -> None:
     """Machine code for large JPEGs into `folder`, if there is a compiler. Pillow can do without."""
-    if compilers.found() is None:
+    if cxx.found() is None:
         return
     try:
         with doing("Compiling the decoder of large JPEGs"):
-            compilers.library(HANDLERS / "jpeg" / "reduced.cpp", folder / "jpeg.so")
+            cxx.library(HANDLERS / "jpeg" / "reduced.cpp", folder / "jpeg.so")
     except (OSError, subprocess.CalledProcessError) as error:
         lines = str(getattr(error, "stderr", None) or error).splitlines()
         reason = next(iter(lines), type(error).__name__)

@@ -8,8 +8,8 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from cli.archives.workspace import workspace
 from cli.errors import DownloadError, HashError
-from cli.workspace import workspace
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 CHUNK = 1 << 20

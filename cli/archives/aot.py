@@ -3,7 +3,7 @@
 AOTInductor turns the exported graph, preprocessing included, into a shared library for the CPU it runs on. Weights are
 frozen and shapes static, a batch of one: with a worker for each core, a CPU gains next to nothing from a larger batch.
 
-For int8 (`cli/quantize.py`) the graph is quantized on the person's own images first.
+For int8 (`cli/archives/quantize.py`) the graph is quantized on the person's own images first.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from cli import compilers, quantize
-from cli.compiled import run, try_out
+from cli.archives import cxx, quantize
+from cli.archives.compiled_model import run, try_out
 from cli.progress import doing
 from handlers.engine import architecture, cpu_features
 
@@ -67,7 +67,7 @@ def native_bf16() -> bool:
 
 def available() -> bool:
     """Whether this machine can compile: AOTInductor needs a C++ compiler."""
-    return compilers.found() is not None and not torch.cuda.is_available()
+    return cxx.found() is not None and not torch.cuda.is_available()
 
 
 def compile_model(

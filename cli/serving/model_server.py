@@ -12,27 +12,16 @@ from api.errors import Unavailable
 from api.forward.key_file import KeyFile
 from api.settings import Settings
 from cli.errors import CommandError
-from cli.hardware import workers_beside_gpus
-from cli.ports import LOOPBACK
-from cli.process_group import Program
-from cli.run_folder import RunFolder
+from cli.project import project_root
+from cli.serving.hardware import workers_beside_gpus
+from cli.serving.ports import LOOPBACK
+from cli.serving.process_group import Program
+from cli.serving.run_folder import RunFolder
 
 MAX_REQUEST_SIZE = 67_108_864
 """Bytes, as in config.properties; more where MAX_BODY_BYTES is."""
 MAX_INT = 2**31 - 1
 """Java's."""
-
-
-def project_root() -> Path:
-    """The checkout: where the command runs, or where an editable installation points to.
-
-    Raises:
-        CommandError: neither has the configuration files.
-    """
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[1]):
-        if (folder / "config.properties").is_file() and (folder / "alembic.ini").is_file():
-            return folder
-    raise CommandError("config.properties is not here: run this in the project's root")
 
 
 def model_server(settings: Settings, folder: RunFolder) -> Program:

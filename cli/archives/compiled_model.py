@@ -24,7 +24,15 @@ def try_out(compiled: Path, crop: int) -> None:
     Raises RuntimeError.
     """
     with doing("Trying the compiled model"):
-        command = [sys.executable, "-W", "ignore", "-m", "cli.compiled", str(compiled.absolute()), str(crop)]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "cli.archives.compiled_model",
+            str(compiled.absolute()),
+            str(crop),
+        ]
         tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if tried.returncode < 0:
         raise RuntimeError(f"a process that ran it was ended by {signal.Signals(-tried.returncode).name}")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from cli.process_group import ProcessGroup, Program
+from cli.serving.process_group import ProcessGroup, Program
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 10.0
 """Seconds before a program that ended is started again; doubled each time in between."""

@@ -13,12 +13,12 @@ import httpx
 from rich.console import Console
 
 from api.settings import Settings, load_settings
-from cli.model_server import model_server, model_server_health
-from cli.ports import LOOPBACK, base_url, check_ports
-from cli.process_group import Program
-from cli.run_folder import RunFolder
-from cli.supervisor import run, running, until_signalled
-from cli.terminal import Unfailing
+from cli.serving.model_server import model_server, model_server_health
+from cli.serving.ports import LOOPBACK, base_url, check_ports
+from cli.serving.process_group import Program
+from cli.serving.run_folder import RunFolder
+from cli.serving.supervisor import run, running, until_signalled
+from cli.serving.terminal import Unfailing
 
 DRAIN = 5
 """Seconds that calls in flight get after a signal, beyond the longest that the model server may take."""
@@ -70,7 +70,7 @@ class _Service:
         """Prepares, then runs both servers until cancelled; returns only the exit code of a failed preparation."""
         environment = dict(os.environ)
         here = Path.cwd()
-        preparation = Program("preparation", [sys.executable, "-m", "cli.prepare"], environment, here)
+        preparation = Program("preparation", [sys.executable, "-m", "cli.serving.prepare"], environment, here)
         model = model_server(self.settings, self.folder)
         if (code := await run(preparation)) != 0:
             return code

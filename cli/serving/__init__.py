@@ -1,0 +1,1 @@
+"""`ml-service serve`: both servers, supervised, in a folder of their own."""
