@@ -137,7 +137,7 @@ def test_the_doctor_finds_a_running_service_well(service):
     assert sum("is held by this service" in text for text in texts) == 4
     assert f"keys: {service.run_dir / 'key_file.json'}" in texts
     assert any(text.startswith("database: ") and "migrated to" in text for text in texts)
-    assert "ADMIN_TOKEN: set" in texts
+    assert f"ADMIN_TOKEN: not set: make serve takes the one in {service.run_dir / 'secrets.env'}" in texts
     assert [finding["name"] for finding in findings if "untrained" in finding["text"]] == ["archive"]
     assert service.admin_token.encode() not in done.stdout
 
