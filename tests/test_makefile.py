@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def planned(folder: Path, *targets: str) -> str:
     """What make would do in a folder that it has installed into, and whose programs name this interpreter."""
-    make = ["make", "--dry-run", *targets]
+    make = ["make", "--no-print-directory", "--dry-run", *targets]  # as under another make it tells where it is
     return subprocess.run(make, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
