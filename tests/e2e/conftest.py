@@ -66,8 +66,9 @@ class Service:
             assert self.process.poll() is None, self.diagnosis
             with suppress(httpx.HTTPError):
                 if "Ready: " in self.output and httpx.get(f"{self.url}/health/ready", timeout=5).is_success:
-                    secrets = (self.run_dir / "secrets.env").read_text().split()
-                    self.admin_token = dict(line.split("=", 1) for line in secrets)["ADMIN_TOKEN"]
+                    if not self.admin_token:
+                        secrets = (self.run_dir / "secrets.env").read_text().split()
+                        self.admin_token = dict(line.split("=", 1) for line in secrets)["ADMIN_TOKEN"]
                     return
             time.sleep(0.2)
         pytest.fail(f"not ready in {START} s\n{self.diagnosis}")
@@ -140,6 +141,7 @@ def started(folder: Path, model_store: Path, **settings: str) -> Iterator[Servic
         management_url=f"{address}:{int(model_port) + 1}",
         run_dir=run_dir,
         database_url=environment["DATABASE_URL"],
+        admin_token=settings.get("ADMIN_TOKEN", ""),
     )
     try:
         yield service
