@@ -6,7 +6,6 @@ bounded, and the application gets to answer, and to record, what has reached it.
 """
 
 import asyncio
-import logging
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -15,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from api.errors import BadRequest
 from api.joined_writes import JoinedWrites
+from api.observability.access_log import AccessLog
 
 MAX_HEAD_BYTES = 32 * 1024
 """Request line and headers."""
@@ -23,19 +23,6 @@ MAX_WAITING_BYTES = 256 * 1024
 HEAD_SECONDS = 10.0
 """For the head of a request to come, from the connection's beginning or the head's, and for the rest of a body that was
 answered before its end."""
-
-
-class AccessLog:
-    """uvicorn's, less the search for the line of code that calls it: that took longer than all the rest."""
-
-    def __init__(self) -> None:
-        self._logger = logging.getLogger("uvicorn.access")
-
-    def info(self, message: str, *arguments: Any) -> None:
-        """A line."""
-        if self._logger.isEnabledFor(logging.INFO):
-            here = logging.LogRecord(self._logger.name, logging.INFO, __file__, 0, message, arguments, None)
-            self._logger.handle(here)
 
 
 class HttpProtocol(HttpToolsProtocol):

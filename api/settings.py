@@ -4,17 +4,15 @@ Values come from the environment, then from `.env`, then from the defaults here.
 list the same names; a test compares the three.
 """
 
-import re
 import secrets
-from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.database_url import usable
+from api.setting_types import Access, Environment, HeaderText, Networks, Origins, Port, RateOrOff, Url
 from api.throttling.rate import Rate
 
 MIN_SECRET_BYTES = 32
@@ -23,56 +21,6 @@ PLACEHOLDER = "change-in-production"
 SECRETS = frozenset({"secret_key", "admin_token"})
 
 NO_TEXT = ".env: is not text in UTF-8"
-
-
-class Environment(StrEnum):
-    """Where the service runs; production is strict about secrets."""
-
-    DEVELOPMENT = "development"
-    PRODUCTION = "production"
-
-
-class Access(StrEnum):
-    """Who may do something: anyone, or holders of a credential."""
-
-    OPEN = "open"
-    TOKEN = "token"  # noqa: S105
-
-
-def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _origins(value: Any) -> Any:
-    origins = _split(value)
-    if not all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in origins):
-        raise ValueError("origins such as https://example.org, without a slash at the end, separated by commas")
-    return origins
-
-
-def _networks(value: Any) -> Any:
-    try:
-        return [ip_network(part) for part in _split(value)]
-    except ValueError:
-        raise ValueError("addresses or networks such as 10.0.0.0/8, separated by commas") from None
-
-
-def _sendable(value: str) -> str:
-    if not re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value):
-        raise ValueError("letters and digits without accents, as it goes in a header; no blanks at its ends")
-    return value
-
-
-def _http_url(value: str) -> str:
-    TypeAdapter(HttpUrl).validate_python(value)
-    if not value.lower().startswith("http://"):
-        raise ValueError("has to begin with http://: the model server is on this machine")
-    return value.rstrip("/")
-
-
-Url = Annotated[str, BeforeValidator(_http_url)]
-RateOrOff = Annotated[Rate | None, NoDecode, BeforeValidator(Rate.parse)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -85,7 +33,7 @@ class Settings(BaseSettings):
 
     secret_key: Annotated[str, Field(repr=False, default_factory=lambda: secrets.token_urlsafe(MIN_SECRET_BYTES))]
     """Signs the JWTs. Outside production, without one: a random one for this process, so tokens end with it."""
-    admin_token: Annotated[str, Field(repr=False), AfterValidator(_sendable)] = ""
+    admin_token: Annotated[HeaderText, Field(repr=False)] = ""
     """Static bearer token for operators. Empty outside production: nobody has it."""
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     jwt_expiration_minutes: Annotated[int, Field(gt=0, le=525_600)] = 30
@@ -97,13 +45,13 @@ class Settings(BaseSettings):
     """`best_effort`: a call whose row cannot be written is answered all the same, and the loss logged."""
     metrics_access: Access = Access.OPEN
     """Who may read `/metrics`."""
-    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_origins)] = []
+    cors_origins: Origins = []
 
     login_rate: RateOrOff = Rate.parse("20/minute")
     """Sign-ins, and as many registrations, per client address; see `api/throttling/login_limits.py` for user names."""
     forward_rate: RateOrOff = None
     """Calls of `/forward` per user, or per client address without a token."""
-    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_networks)] = []
+    trusted_proxies: Networks = []
     """Whose `X-Forwarded-For` counts."""
 
     host: str = "127.0.0.1"

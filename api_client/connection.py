@@ -18,18 +18,31 @@ def connected(kind: type[T], url: str, **options: Any) -> T:
         httpx.InvalidURL: `url` is none.
     """
     base_url = httpx.URL(url)
-    if _on_this_machine(base_url.host):
+    if loopback(base_url.host):
         # Without the environment's proxies, but with its certificates.
         return kind(base_url=base_url, trust_env=False, verify=httpx.create_ssl_context(), **options)
     try:
-        return kind(base_url=base_url, **options)
+        return through_proxy(kind, base_url=base_url, **options)
+    except httpx.ProxyError as error:
+        raise Unreachable(f"no answer from {url}: {error}") from error
+
+
+def through_proxy(kind: type[T], **options: Any) -> T:
+    """An httpx client through the proxy of the environment, if it names one.
+
+    Raises:
+        httpx.ProxyError: httpx cannot use it.
+    """
+    try:
+        return kind(**options)
     except (ImportError, ValueError, httpx.InvalidURL) as error:  # no SOCKS; no known scheme; no URL
         reason = " ".join(str(error).split()).rstrip(".")
-        text = f"a proxy variable such as HTTPS_PROXY or ALL_PROXY cannot be used, correct or unset it: {reason}"
-        raise Unreachable(f"no answer from {url}: {text}") from error
+        text = "a proxy variable such as HTTPS_PROXY or ALL_PROXY cannot be used, correct or unset it"
+        raise httpx.ProxyError(f"{text}: {reason}") from error
 
 
-def _on_this_machine(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether an address, or its name, is this machine's own."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.accounts import tokens
 from api.errors import Forbidden, Unauthorized
 from api.models import User
-from api.settings import Access, Settings
+from api.setting_types import Access
+from api.settings import Settings
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 

@@ -20,8 +20,8 @@ class Call:
     received: int = 0
     body_complete: bool = False
     max_delay: float | None = None
-    """Seconds: twice what its answer may wait for a shared commit, as the model has other images meanwhile; None: as
-    its code says."""
+    """Seconds that its answer may wait for a shared commit, as the model has other images meanwhile; None: as its code
+    says."""
     timing: Timing = field(default_factory=Timing)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started: float = field(default_factory=time.perf_counter)

@@ -67,7 +67,7 @@ class Recorder:
             raise NotRecorded
 
     def submit(self, row: dict[str, Any], max_delay: float | None = None) -> Entry:
-        """Queues a row. One that may be delayed waits for others for half of that, a refusal's for a while unless it
+        """Queues a row. One that may be delayed waits for others that long, a refusal's for a while unless it
         says otherwise; any other takes along what waits. What cannot be written is kept or lost, whoever waits for it.
         """
         loop = asyncio.get_running_loop()
@@ -78,8 +78,8 @@ class Recorder:
             return entry
         self._waiting.append(entry)
         if max_delay is None:
-            max_delay = 2 * REFUSAL_DELAY if row["status_code"] in REFUSALS else 0.0
-        wait = min(max_delay / 2, MAX_DELAY)
+            max_delay = REFUSAL_DELAY if row["status_code"] in REFUSALS else 0.0
+        wait = min(max_delay, MAX_DELAY)
         if wait < MIN_DELAY:
             self._hurry()
         elif self._timer is None or loop.time() + wait < self._timer.when():

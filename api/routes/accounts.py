@@ -13,7 +13,8 @@ from api.accounts.auth import may_administrate
 from api.accounts.users import create_user, subject_by_password
 from api.errors import BadRequest, Forbidden, TooManyRequests, Unauthorized, Unavailable
 from api.openapi import errors, exampled
-from api.settings import Access, Settings
+from api.setting_types import Access
+from api.settings import Settings
 from api.throttling.client_address import client_address
 from api.throttling.login_limits import LoginLimits
 

@@ -113,7 +113,7 @@ async def _answer(request: Request[Any, Any, Any], call: Call, held: ExitStack) 
     work = admission.start(lambda: _classify(request, call, given.content, top_k))
     result = await _unless_the_client_leaves(request, work, held)
     # Its own time stands for those of the images that the workers are at: beyond them, they have others to go on with.
-    call.max_delay = admission.work_ahead - (call.timing.model or 0.0)
+    call.max_delay = (admission.work_ahead - (call.timing.model or 0.0)) / 2
     return result
 
 

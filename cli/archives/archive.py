@@ -9,17 +9,15 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from cli.archives.download import sha256_of
+from cli.archives.precision import Precision
 from cli.errors import ArchiveError, CommandError
 from cli.progress import doing
-
-if TYPE_CHECKING:
-    from cli.archives.model_json import Precision
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def build(
     weights: Path | None = None,
     labels: Path | None = None,
     arch: str = "resnet50",
-    precision: "Precision" = "auto",
+    precision: Precision = "auto",
     untrained: bool = False,
     compiled: bool = True,
     calibrate: Path | None = None,

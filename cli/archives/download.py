@@ -8,6 +8,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from api_client.connection import through_proxy
 from cli.archives.workspace import workspace
 from cli.errors import DownloadError, HashError
 
@@ -65,16 +66,8 @@ def download(url: str, target: Path) -> str:
 
 
 def client(timeout: httpx.Timeout) -> httpx.Client:
-    """For downloads, through the proxy of the environment.
-
-    Raises:
-        httpx.ProxyError: httpx cannot use it.
-    """
-    try:
-        return httpx.Client(follow_redirects=True, timeout=timeout)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:  # no SOCKS; no known scheme; no URL
-        text = "a proxy variable such as HTTPS_PROXY or ALL_PROXY cannot be used, correct or unset it"
-        raise httpx.ProxyError(f"{text}: {str(error).rstrip('.')}") from error
+    """For downloads. Raises httpx.ProxyError for a proxy that cannot be used."""
+    return through_proxy(httpx.Client, follow_redirects=True, timeout=timeout)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,13 +1,12 @@
 """model.json: what an archive tells the handler about its weights."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from cli.archives.aot import native_bf16
+from cli.archives.precision import Precision
 from cli.archives.weights import Weights, published
-
-Precision = Literal["auto", "fp32", "bf16", "int8"]
 
 
 def model_json(weights: Weights, precision: Precision) -> dict[str, Any]:
@@ -30,6 +29,6 @@ def model_json(weights: Weights, precision: Precision) -> dict[str, Any]:
     }
 
 
-def native_precision() -> Literal["fp32", "bf16"]:
+def native_precision() -> Precision:
     """bf16 where this machine computes in it (a GPU, or a CPU with bfloat16 instructions), fp32 elsewhere."""
     return "bf16" if torch.cuda.is_available() or native_bf16() else "fp32"

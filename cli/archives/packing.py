@@ -14,7 +14,8 @@ import torch
 
 import handlers
 from cli.archives import aot, cxx
-from cli.archives.model_json import Precision, model_json
+from cli.archives.model_json import model_json
+from cli.archives.precision import Precision
 from cli.archives.quantize import calibration_images
 from cli.archives.weights import Weights
 from cli.archives.workspace import workspace

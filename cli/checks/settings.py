@@ -2,12 +2,12 @@
 
 import stat
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from api.settings import NO_TEXT, SECRETS, Settings, lines_of, unreadable, weakness
+from api_client.connection import loopback
 from cli.checks.finding import Finding, ok, problem, warning
 
 MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
@@ -39,18 +39,11 @@ def _values(settings: Settings, made: Path) -> Iterator[Finding]:
             yield warning(setting, why, f"set another; {MAKE_ONE}")
         else:
             yield ok(setting, "set")
-    if not settings.production and not _loopback(settings.host):
+    if not settings.production and not loopback(settings.host):
         todo = "set ENVIRONMENT=production and two secrets, and put a proxy with TLS in front"
         yield warning(
             "HOST", f"{settings.host} can be reached from other machines, with the rules for trying out", todo
         )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _readable(path: Path) -> bool:

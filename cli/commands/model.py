@@ -1,10 +1,11 @@
 """What the model server serves."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from cli.archives.precision import Precision
 from cli.commands.app import MODEL, app, example
 
 
@@ -23,9 +24,7 @@ def build_archive(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="The class names: a line each, or JSON.")] = None,
     arch: Annotated[str, typer.Option(help="A classification model of torchvision.")] = "resnet50",
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "int8"], typer.Option(help="auto: bf16 where the hardware has it.")
-    ] = "auto",
+    precision: Annotated[Precision, typer.Option(help="auto: bf16 where the hardware has it.")] = "auto",
     calibrate: Annotated[
         Path | None,
         typer.Option(help="For int8: a folder with a few hundred of your images.", exists=True, file_okay=False),

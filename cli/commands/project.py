@@ -5,11 +5,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from api.settings import load_settings
+from cli.archives.precision import Precision
 from cli.commands.app import PROJECT, app, example
 from cli.errors import CommandError
 from cli.serving.run_folder import RunFolder
@@ -19,7 +20,6 @@ CHECKS = (
     ["ruff", "format", "--check", "."],
     ["mypy"],
 )
-PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 def _in_flight(numbers: str) -> str:
@@ -29,8 +29,9 @@ def _in_flight(numbers: str) -> str:
 
 
 def _known(precisions: list[str] | None) -> list[str] | None:
-    if unknown := set(precisions or ()).difference(PRECISIONS):
-        raise typer.BadParameter(f"no {', '.join(sorted(unknown))}: choose of {', '.join(PRECISIONS)}")
+    """Typer checks no Literal in a list."""
+    if unknown := set(precisions or ()).difference(get_args(Precision)):
+        raise typer.BadParameter(f"no {', '.join(sorted(unknown))}: choose of {', '.join(get_args(Precision))}")
     return precisions
 
 

@@ -10,7 +10,7 @@ from litestar.testing import AsyncTestClient
 
 from api.accounts import passwords
 from api.app import create_app
-from api.settings import Access
+from api.setting_types import Access
 from tests.api.conftest import ADMIN_TOKEN, served
 from tests.api.processes import processes
 

@@ -8,7 +8,7 @@ import pytest
 from litestar.testing import AsyncTestClient
 
 from api.app import create_app
-from api.settings import Access
+from api.setting_types import Access
 from api.throttling.rate import Rate
 from tests.api.conftest import ADMIN_TOKEN, PREDICTION, served, sign_up
 from tests.images import encode, picture

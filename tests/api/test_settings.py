@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from api.settings import Access, Settings, load_settings
+from api.setting_types import Access
+from api.settings import Settings, load_settings
 from api.throttling.rate import Rate
 
 LONG = "0123456789abcdef" * 3
