@@ -57,3 +57,12 @@ async def test_a_stream_is_not_kept_in_memory(wire):
     assert sum(map(len, wire.told)) >= 2 * MAX_KEPT_BYTES
     await asyncio.sleep(0)
     assert b"".join(wire.told) == b"x" * 3 * MAX_KEPT_BYTES
+
+
+async def test_nothing_is_written_once_the_connection_is_gone(wire):
+    """uvloop's transport raises then, in a callback that nobody waits for."""
+    transport = JoinedWrites(wire)
+    transport.write(b"to nobody")
+    wire.close()
+    await asyncio.sleep(0)
+    assert wire.told == ["closed"]
