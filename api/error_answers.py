@@ -39,6 +39,8 @@ def as_service_error(error: Exception) -> ServiceError:
 
 
 def _programming(error: DBAPIError) -> bool:
+    if error.connection_invalidated:  # asyncpg calls a lost connection an InterfaceError, and misuse as well
+        return False
     return type(error).__name__ in {"ProgrammingError", "IntegrityError", "DataError", "InterfaceError"}
 
 

@@ -30,10 +30,17 @@ def _split(value: Any) -> Any:
 
 
 def _origins(value: Any) -> Any:
-    origins = _split(value)
+    origins = [_as_sent(part) for part in _split(value)]
     if not all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in origins):
         raise ValueError("origins such as https://example.org, without a slash at the end, separated by commas")
     return origins
+
+
+def _as_sent(origin: str) -> str:
+    """As browsers write it: in small letters and without the port that its scheme implies."""
+    origin = origin.lower()
+    implied = {"http": ":80", "https": ":443"}.get(origin.partition("://")[0], "")
+    return origin.removesuffix(implied)
 
 
 def _networks(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""What the clients send through: httpx, which takes a proxy from the environment (HTTP_PROXY and the like)."""
+"""What the clients send through: httpx, which takes a proxy (HTTP_PROXY and the like) and certificates (SSL_CERT_FILE)
+from the environment."""
 
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -14,27 +15,28 @@ def connected(kind: type[T], url: str, **options: Any) -> T:
     """An httpx client of this kind for `url`; on this machine it asks no proxy.
 
     Raises:
-        Unreachable: httpx cannot use the proxy that a variable names.
+        Unreachable: httpx cannot use the proxy or the certificates that a variable names.
         httpx.InvalidURL: `url` is none.
     """
     base_url = httpx.URL(url)
-    if loopback(base_url.host):
-        # Without the environment's proxies, but with its certificates.
-        return kind(base_url=base_url, trust_env=False, verify=httpx.create_ssl_context(), **options)
     try:
-        return through_proxy(kind, base_url=base_url, **options)
-    except httpx.ProxyError as error:
+        return by_environment(kind, proxy=not loopback(base_url.host), base_url=base_url, **options)
+    except httpx.TransportError as error:
         raise Unreachable(f"no answer from {url}: {error}") from error
 
 
-def through_proxy(kind: type[T], **options: Any) -> T:
-    """An httpx client through the proxy of the environment, if it names one.
+def by_environment(kind: type[T], *, proxy: bool = True, **options: Any) -> T:
+    """An httpx client with the certificates of the environment and, with `proxy`, through its proxy.
 
     Raises:
-        httpx.ProxyError: httpx cannot use it.
+        httpx.ConnectError: the certificates cannot be read.
+        httpx.ProxyError: httpx cannot use the proxy.
     """
     try:
-        return kind(**options)
+        return kind(trust_env=proxy, verify=httpx.create_ssl_context(), **options)
+    except OSError as error:
+        text = "the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read, correct or unset it"
+        raise httpx.ConnectError(f"{text}: {error.strerror or error}") from error
     except (ImportError, ValueError, httpx.InvalidURL) as error:  # no SOCKS; no known scheme; no URL
         reason = " ".join(str(error).split()).rstrip(".")
         text = "a proxy variable such as HTTPS_PROXY or ALL_PROXY cannot be used, correct or unset it"

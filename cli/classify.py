@@ -1,6 +1,7 @@
 """`ml-service classify`: images through a running service, a few at once, their answers in the order of the files."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -84,13 +85,23 @@ async def _classify(job: Job, files: list[Path], write: Write) -> bool:
 
 
 def found(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files to send: those named, and of a folder the images in it and below it, in the order of their names."""
+    """The files to send: those named, and of a folder the images in it and below it, in the order of their names.
+
+    A folder that cannot be listed is among them, as reading it like a file tells why.
+    """
     for path in paths:
         if _seen(path.is_dir, otherwise=False):
-            images = (each for each in path.rglob("*") if each.suffix.lower() in IMAGES)
-            yield from sorted(each for each in images if _seen(each.is_file, otherwise=True))
+            yield from sorted(_within(path))
         else:
             yield path
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    unlisted: list[Path] = []
+    for place, _, names in os.walk(folder, onerror=lambda error: unlisted.append(Path(error.filename))):
+        images = (Path(place, name) for name in names if Path(name).suffix.lower() in IMAGES)
+        yield from (each for each in images if _seen(each.is_file, otherwise=True))
+    yield from unlisted
 
 
 def _seen(look: Callable[[], bool], *, otherwise: bool) -> bool:
@@ -124,7 +135,7 @@ def _reach(url: str) -> None:
     try:
         with connected(httpx.Client, url, timeout=10) as client:
             client.get("/health/live")
-    except Unreachable as error:  # for want of a proxy
+    except Unreachable as error:  # for want of a proxy or of certificates
         raise CommandError(str(error)) from None
     except httpx.TransportError as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -132,8 +132,13 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB. Transparency is dropped, as torchvision's users do."""
+    """An image as RGB. Transparency is dropped, as torchvision's users do.
+
+    Raises ValueError for samples of which nobody knows what is white: floating-point and 32-bit ones.
+    """
     if image.mode.startswith("I;16"):
         # Pillow clips 16-bit samples at 255, which makes nearly all of them white: keep the high byte instead.
         image = image.convert("I").point(lambda sample: sample * (1 / 256)).convert("L")
+    if image.mode in {"F", "I"}:  # Pillow would clip them at 0 and 255
+        raise ValueError(f"samples of mode {image.mode} have no known range")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -8,7 +8,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from api_client.connection import through_proxy
+from api_client.connection import by_environment
 from cli.archives.workspace import workspace
 from cli.errors import DownloadError, HashError
 
@@ -66,8 +66,8 @@ def download(url: str, target: Path) -> str:
 
 
 def client(timeout: httpx.Timeout) -> httpx.Client:
-    """For downloads. Raises httpx.ProxyError for a proxy that cannot be used."""
-    return through_proxy(httpx.Client, follow_redirects=True, timeout=timeout)
+    """For downloads. Raises httpx.TransportError for a proxy or certificates that cannot be used."""
+    return by_environment(httpx.Client, follow_redirects=True, timeout=timeout)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,4 +1,5 @@
 import pytest
+from sqlalchemy.exc import InterfaceError
 
 from tests.images import valid
 
@@ -31,6 +32,18 @@ async def test_an_unforeseen_error_says_nothing_of_itself(client, app, model, ca
     answer = await client.post("/forward", files={"image": valid()["jpeg"]})
     assert (answer.status_code, answer.json()) == (500, {"detail": "internal server error"})
     assert [row["status_code"] for row in rows()] == [500]
+
+
+@pytest.mark.parametrize(("lost", "code"), [(True, 503), (False, 500)])
+async def test_a_lost_connection_to_the_database_is_told_from_a_mistake_in_its_use(client, model, lost, code):
+    def broken(_):
+        # asyncpg calls both by this name.
+        raise InterfaceError("SELECT 1", None, Exception("connection is closed"), connection_invalidated=lost)
+
+    model.answer = broken
+    answer = await client.post("/forward", files={"image": valid()["jpeg"]})
+    assert answer.status_code == code
+    assert ("Retry-After" in answer.headers) is lost
 
 
 @pytest.mark.parametrize("sane", ["a", "Req-1.2:3_4", "x" * 128])

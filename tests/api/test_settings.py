@@ -143,6 +143,21 @@ def test_origins_are_split_at_commas(monkeypatch):
     assert Settings(_env_file=None).cors_origins == ["http://a.test", "https://*.b.test:8443"]
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("HTTPS://App.Example.org", "https://app.example.org"),
+        ("https://a.test:443", "https://a.test"),
+        ("http://a.test:80", "http://a.test"),
+        ("http://a.test:443", "http://a.test:443"),
+        ("https://a.test:4430", "https://a.test:4430"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(monkeypatch, written, sent):
+    monkeypatch.setenv("CORS_ORIGINS", written)
+    assert settings().cors_origins == [sent]
+
+
 def test_rates_and_proxies_are_read(monkeypatch):
     monkeypatch.setenv("LOGIN_RATE", "off")
     monkeypatch.setenv("FORWARD_RATE", "90/hour")

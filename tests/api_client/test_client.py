@@ -306,6 +306,19 @@ def test_it_needs_nothing_of_the_service():
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://service"])
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_told(client, url, content, monkeypatch, tmp_path):
+    file = tmp_path / "certificates.pem"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(Unreachable, match=rf"^no answer from {url}: .*SSL_CERT_FILE") as error:
+        client(url)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "foo://x", "http://[::1"])
 def test_a_proxy_that_cannot_be_used_is_told_and_not_asked_for_this_machine(client, proxy, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", proxy)

@@ -314,6 +314,20 @@ def test_an_address_that_is_none_is_told_as_such(photos, url):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_listed_is_told_and_the_others_go_on(server, photos):
+    folder = os.open(photos, os.O_RDONLY)
+    for _ in range(17):  # the last one's path is longer than Linux takes
+        os.mkdir("x" * 250, dir_fd=folder)
+        folder, left = os.open("x" * 250, os.O_RDONLY, dir_fd=folder), folder
+        os.close(left)
+    os.close(folder)
+    done = run(server, photos, "--format", "json")
+    assert len(json.loads(done.stdout)) == 3
+    assert done.stderr.startswith(f"ml-service: {photos}/xxx")
+    assert done.stderr.endswith(": File name too long\n")
+    assert (done.stderr.count("\n"), done.returncode) == (1, 3)
+
+
 def test_a_folder_without_images(server, tmp_path):
     done = run(server, tmp_path)
     assert (done.returncode, done.stderr) == (1, f"ml-service: no images in {tmp_path}\n")

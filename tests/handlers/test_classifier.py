@@ -147,6 +147,12 @@ def test_broken_content_is_told_from_no_image(name: str, body: bytes, classifier
     assert classify(classifier, bytearray(body))[0] == 422
 
 
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_samples_without_a_known_range_are_not_taken_for_black_or_white(mode: str, classifier: Classifier) -> None:
+    body = images.encode(Image.new(mode, (64, 48), 1), "TIFF")
+    assert classify(classifier, bytearray(body))[0] == 422
+
+
 @pytest.mark.parametrize(("name", "body"), images.oversized().items())
 def test_a_bomb_is_refused_by_its_header(
     name: str, body: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
