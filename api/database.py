@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from sqlite3 import OperationalError
 from typing import Any
 
@@ -12,7 +12,7 @@ from advanced_alchemy.extensions.litestar import (
     EngineConfig,
     SQLAlchemyAsyncConfig,
 )
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 BUSY_TIMEOUT = 2
@@ -56,9 +56,21 @@ def set_session(connection: Any, _record: Any) -> None:
     connection.autocommit = autocommit
 
 
+def connect(dialect: Dialect, _record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """A connection. Where there is none that is an OperationalError with every driver: asyncpg raises what it likes."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except Exception as error:
+        database: Any = dialect.loaded_dbapi
+        if isinstance(error, database.Error):
+            raise
+        raise database.OperationalError(str(error) or type(error).__name__) from error
+
+
 def prepare(engine: AsyncEngine) -> AsyncEngine:
     """Sets what a new connection of `engine` needs."""
     listener = set_pragmas if engine.dialect.name == "sqlite" else set_session
+    event.listen(engine.sync_engine, "do_connect", connect)
     event.listen(engine.sync_engine, "connect", listener)
     return engine
 

@@ -113,7 +113,7 @@ def _reading(read: Callable[[httpx.Response], T]) -> Callable[[httpx.Response], 
     def checked(answer: httpx.Response) -> T:
         try:
             return read(answer)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ApiError.foreign(answer) from error
 
     return checked
@@ -124,6 +124,8 @@ def classification(answer: httpx.Response) -> Classification:
     """From an answer of `/forward` to an image."""
     result = answer.json()["result"]
     predictions = tuple(Prediction(each["class"], each["probability"]) for each in result["predictions"])
+    if not predictions:
+        raise ValueError("no class")
     return Classification(predictions, result.get("warning"), answer.headers.get("x-request-id", ""), _timing(answer))
 
 
@@ -137,6 +139,8 @@ def received(answer: httpx.Response) -> Any:
 def token(answer: httpx.Response) -> Token:
     """From an answer of `/token`."""
     found = answer.json()
+    if not isinstance(found["access_token"], str):
+        raise TypeError("no token")
     return Token(found["access_token"], found["expires_in"])
 
 

@@ -84,7 +84,7 @@ class Client:
     def _attempt(self, call: Call) -> httpx.Response:
         try:
             answer = self._http.request(call.method, call.path, **signed(call, self.token))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(error, self._http.base_url) from error
         return accepted(answer)
 

@@ -16,7 +16,7 @@ class ClientError(Exception):
 
 
 class Unreachable(ClientError):  # noqa: N818
-    """No answer came. The `httpx` error is its cause."""
+    """No answer came, or none that can be read. The `httpx` error is its cause."""
 
 
 class ApiError(ClientError):
@@ -38,7 +38,7 @@ class ApiError(ClientError):
         """From any error answer, a proxy's included."""
         try:
             detail = str(answer.json()["detail"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             detail = answer.reason_phrase or "no detail"
         return cls._of(answer, detail)
 
@@ -63,7 +63,7 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -78,7 +78,7 @@ def accepted(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
-def unreachable(error: httpx.TransportError, url: httpx.URL) -> Unreachable:
+def unreachable(error: httpx.RequestError, url: httpx.URL) -> Unreachable:
     """In words, to be raised from `error`."""
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, httpx.LocalProtocolError):  # whose words may hold the token

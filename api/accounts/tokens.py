@@ -1,5 +1,6 @@
 """JSON Web Tokens: who signed in, until when. What a user may do is read from the database at each use."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
@@ -11,6 +12,10 @@ from api.settings import Settings
 
 MAX_DIGITS = 18
 """Of an id; the databases' widest integer has 19."""
+
+
+SKEW = 60
+"""Seconds that the clocks of replicas may differ by."""
 
 
 class Subject(NamedTuple):
@@ -45,11 +50,13 @@ def subject_of(token: str, settings: Settings) -> Subject:
             token,
             settings.secret_key,
             algorithms=[settings.jwt_algorithm],
-            options={"require": ["sub", "stamp", "iat", "exp", "jti"]},
+            options={"require": ["sub", "stamp", "iat", "exp", "jti"], "verify_iat": False},
         )
     except jwt.PyJWTError:
         raise Unauthorized("invalid or expired token") from None
-    sub, stamp = claims["sub"], claims["stamp"]
+    sub, stamp, issued = claims["sub"], claims["stamp"], claims["iat"]
+    if not (isinstance(issued, int | float) and issued <= time.time() + SKEW):
+        raise Unauthorized("invalid or expired token")
     if not (sub.isascii() and sub.isdecimal() and len(sub) <= MAX_DIGITS and isinstance(stamp, str)):
         raise Unauthorized("invalid or expired token")
     return Subject(int(sub), stamp)

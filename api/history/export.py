@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Literal
 
 import anyio.lowlevel
@@ -12,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.database import snapshot
+from api.history.bounds import after_last_call
 from api.history.filters import Filter
 from api.history.listing import HistoryItem, Position, Sort, page, position, reading
 
@@ -55,11 +55,11 @@ async def encoded(read: AsyncIterator[list[HistoryItem]], form: Format) -> Async
 
 
 async def slices(engine: AsyncEngine, where: Filter, sort: Sort) -> AsyncIterator[list[HistoryItem]]:
-    """All rows of the calls up to now, so many at a time that memory stays flat, each slice in a transaction of its
-    own, so that a slow reader holds nothing back."""
-    now = datetime.now(UTC)
-    where = replace(where, until=min(where.until or now, now))
+    """All rows of the calls so far, so many at a time that memory stays flat, each slice in a transaction of its own,
+    so that a slow reader holds nothing back."""
     async with snapshot(engine) as database:
+        end = await after_last_call(database)
+        where = replace(where, until=min(where.until or end, end))
         of = await reading(database, where, sort)
     after: Position | None = None
     while True:

@@ -1,7 +1,7 @@
 """What the statistics are: sums from the totals, quantiles from the indexes, all of one moment."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -9,10 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.database import snapshot
+from api.history.bounds import after_last_call, first_call
 from api.history.filters import Filter
 from api.history.quantiles import quantiles
 from api.history.totals import SUMS, sums_by
-from api.models import ForwardRequest, User
+from api.models import User
 
 QUANTILES = (0.5, 0.95, 0.99)
 MOST_USERS = 100
@@ -100,7 +101,6 @@ async def _usernames(database: AsyncConnection, user_ids: list[int]) -> dict[int
 
 async def stats(engine: AsyncEngine, where: Filter) -> Stats:
     """The statistics of a window."""
-    row = ForwardRequest
     async with snapshot(engine) as database:
         groups = await sums_by(database, where, ("request_type", "status_code", "user_id"), tuple(SUMS))
         totals = {name: sum(getattr(group, name) for group in groups) for name in SUMS}
@@ -109,10 +109,9 @@ async def stats(engine: AsyncEngine, where: Filter) -> Stats:
         users = dict(list(_grouped(groups, "user_id").items())[:MOST_USERS])
         names = await _usernames(database, [user_id for (user_id,) in users if user_id])
         since, until = where.since, where.until
-        if count and since is None:
-            since = await database.scalar(select(row.created_at).order_by(row.created_at).limit(1))
-        if count and until is None:
-            until = datetime.now(UTC)
+        if count:
+            since = since or await first_call(database)
+            until = until or await after_last_call(database)
     errors = sum(group.requests for group in groups if group.status_code >= FIRST_ERROR_STATUS)
     length = (until - since).total_seconds() if since and until else 0.0
     return Stats(

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Integer, case, column, func, or_, select, values
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from api.database import snapshot
+from api.history.bounds import after_last_call, first_call
 from api.history.filters import Filter
 from api.history.quantiles import interpolate
 from api.history.statistics import FIRST_ERROR_STATUS, QUANTILES, Count, Seconds
@@ -38,11 +39,9 @@ class Timeline(msgspec.Struct):
 
 async def timeline(engine: AsyncEngine, where: Filter, count: int) -> Timeline:
     """The window in `count` buckets; without a window, from the first call to now."""
-    row = ForwardRequest
     async with snapshot(engine) as database:
-        since, until = where.since, where.until or datetime.now(UTC)
-        if since is None:
-            since = await database.scalar(select(row.created_at).order_by(row.created_at).limit(1))
+        since = where.since or await first_call(database)
+        until = where.until or await after_last_call(database)
         if since is None or since >= until:
             return Timeline([])
         edges = [since + (until - since) * i / count for i in range(count)] + [until]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, insert, text, tuple_
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -25,7 +25,6 @@ MAX_GROUP_ROWS = 500
 ATTEMPT_SECONDS = 2.5
 """Seconds for one group up to its commit: a connection, the database's lock, the insert."""
 TRANSIENT = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError, sqlite3.OperationalError)
-"""The database's trouble, not a row's: the group fails as a whole."""
 
 
 @dataclass(slots=True)
@@ -62,11 +61,12 @@ class Store:
         started = time.perf_counter()
         try:
             await self._insert([entry.row for entry in entries])
-        except TRANSIENT as error:
-            metrics.FAILED_WRITES.inc()
-            logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
-            _settle(entries, False)
         except Exception as error:
+            if _transient(error):
+                metrics.FAILED_WRITES.inc()
+                logger.error("%d rows of the record could not be written: %s", len(entries), _reason(error))  # noqa: TRY400
+                _settle(entries, False)
+                return
             if len(entries) > 1:
                 half = len(entries) // 2
                 await self.commit(entries[:half])
@@ -88,6 +88,8 @@ class Store:
                 await self._insert([row | dict.fromkeys(left_out)])
             except Exception as error:
                 logger.error("a row could not be written: %s", _reason(error), extra=named(row))  # noqa: TRY400
+                if _transient(error):  # it may be there: only who takes it back may write it again
+                    return False
             else:
                 return True
         return False
@@ -118,6 +120,12 @@ class Store:
             logger.error("%d rows of the record have to wait: %s", len(rows), _reason(error))  # noqa: TRY400
             return False
         return True
+
+
+def _transient(error: Exception) -> bool:
+    """Whether it is the database's trouble, not a row's: the group fails as a whole."""
+    # asyncpg's lost connections have no class of their own.
+    return isinstance(error, TRANSIENT) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _settle(entries: list[Entry], committed: bool) -> None:

@@ -156,6 +156,8 @@ async def delete_history(
     are gone; of many rows they go in slices, between which calls of `/forward` are recorded."""
     if unknown := request.query_params.keys() - {"before"}:  # a filter that is not one here would delete everything
         raise BadRequest(f"{min(unknown)}: only before=TIME says which rows to delete")
+    if len(request.query_params.getall("before", [])) > 1:
+        raise BadRequest("before: given more than once")
     moment = None if before is None else instant("before", before)
     async for _ in delete_rows(request.app.state.engine, moment):
         pass

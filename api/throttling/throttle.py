@@ -23,6 +23,8 @@ from api.errors import TooManyRequests
 from api.models import Throttled
 from api.throttling.rate import Rate
 
+SKEW = 60 * 10**6
+"""Microseconds that the clocks of processes on one database may differ by."""
 PRUNE_INTERVAL = 60.0
 """Seconds between two prunings by one process."""
 
@@ -66,7 +68,7 @@ class Throttle:
             await _check(database, limits, now)
         async with self._engine.begin() as database:
             for limit in limits:
-                moved = _after(now) + limit.rate.interval
+                moved = _after(now, limit.rate) + limit.rate.interval
                 statement = (
                     self._insert(Throttled)
                     .values(key=limit.key, until=now + limit.rate.interval)
@@ -110,8 +112,9 @@ class Throttle:
             logger.warning("old rows of the throttle could not be pruned", exc_info=True)
 
 
-def _after(now: int) -> ColumnElement[int]:
-    return case((Throttled.until > now, Throttled.until), else_=now)
+def _after(now: int, rate: Rate) -> ColumnElement[int]:
+    """Until when the calls so far use the rate up. What no right clock can have written counts for nothing."""
+    return case((Throttled.until.between(now, now + rate.burst + SKEW), Throttled.until), else_=now)
 
 
 async def _check(database: AsyncConnection, limits: Sequence[Limit], now: int) -> None:
@@ -119,7 +122,8 @@ async def _check(database: AsyncConnection, limits: Sequence[Limit], now: int) -
         select(Throttled.key, Throttled.until).where(Throttled.key.in_([k for k, _ in limits]))
     )
     stored = {row.key: row.until for row in rows}
-    waits = [max(stored.get(key, 0), now) + rate.interval - rate.burst - now for key, rate in limits]
+    used = [until if now < (until := stored.get(key, 0)) <= now + rate.burst + SKEW else now for key, rate in limits]
+    waits = [until + rate.interval - rate.burst - now for until, (_, rate) in zip(used, limits, strict=True)]
     if (longest := max(waits)) > 0:
         raise _refusal(longest)
 

@@ -122,6 +122,13 @@ async def test_a_forged_token_opens_nothing(client, admin, settings, rows, name)
     assert [row["status_code"] for row in rows()] == [401]
 
 
+async def test_a_token_of_a_replica_whose_clock_is_ahead_is_good(client, admin, settings):
+    key = settings.secret_key.encode()
+    claims = jwt.decode(admin["Authorization"].split()[1], key, algorithms=["HS256"])
+    ahead = signed(HS256, claims | {"iat": int(time.time()) + 20}, key)
+    assert (await client.get("/stats", headers=bearing(ahead))).status_code == 200
+
+
 def bearing(token):
     return {"Authorization": b"Bearer " + (token if isinstance(token, bytes) else token.encode())}
 

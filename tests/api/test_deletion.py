@@ -133,6 +133,22 @@ async def test_a_process_that_dies_is_followed_by_another(client, app, monkeypat
     assert await retention.apply(engine, 1) == 1
 
 
+async def test_a_clock_that_was_ahead_does_not_end_the_retention(client, app):
+    engine, due = app.state.engine, update(Task).where(Task.name == retention.NAME)
+    await insert(app, [row()])
+    async with engine.begin() as database:
+        await database.execute(due.values(due_at=datetime.now(UTC) + timedelta(days=365)))
+    assert await retention.apply(engine, 1) == 1
+
+
+@pytest.mark.parametrize("query", ["before=2025-01-01&before=2099-01-01", "before=2099-01-01&before="])
+async def test_of_two_times_none_is_taken(client, app, query):
+    await insert(app, [row()])
+    answer = await client.delete(f"/history?{query}", headers=OPERATOR)
+    assert (answer.status_code, answer.json()) == (400, {"detail": "before: given more than once"})
+    assert await count(app.state.engine) == 1
+
+
 async def test_a_process_that_takes_long_keeps_the_task(client, app, monkeypatch):
     monkeypatch.setattr(retention, "LEASE", timedelta(seconds=1.5))
     for name, value in (

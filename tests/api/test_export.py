@@ -111,6 +111,17 @@ async def test_who_stops_reading_stops_the_query(app, leaves):
     assert 2 <= len(reads) < 25  # of more than 30
 
 
+async def test_a_call_of_a_clock_that_is_ahead_is_in_it(client, app, admin):
+    ahead = datetime.now(UTC) + timedelta(seconds=30)
+    await insert(app, [row(1), row(2, created_at=ahead)])
+    items = [json.loads(line) for line in (await client.get(PATH, headers=admin)).text.splitlines()]
+    assert [item["request_id"] for item in items] == ["2", "1"]
+    until = (await client.get("/stats", headers=admin)).json()["until"]
+    assert datetime.fromisoformat(until) > ahead
+    buckets = (await client.get("/stats/timeline", headers=admin)).json()["buckets"]
+    assert sum(bucket["requests"] for bucket in buckets) == 2
+
+
 @pytest.mark.parametrize("sort", ["newest", "slowest"])
 async def test_calls_from_after_its_beginning_are_not_in_it(client, app, monkeypatch, sort):
     monkeypatch.setattr("api.history.export.SLICE", 10)

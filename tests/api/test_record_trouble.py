@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from api.app import create_app
 from api.database import database_config, prepare
@@ -146,6 +147,44 @@ async def test_one_bad_row_takes_no_other_with_it(recorder: Recorder, rows):
     assert len(rows()) == len(found) == 500
     assert (found["row-123"]["user_id"], found["row-123"]["result"]) == (None, "kept")
     assert (found["row-321"]["image_width"], found["row-321"]["status_code"]) == (None, 200)
+
+
+async def test_a_commit_whose_answer_is_lost_is_one_row(settings, rows, monkeypatch):
+    insert, groups = SqliteWriter.insert, []
+
+    async def cut_off(self, rows):
+        await insert(self, rows)
+        groups.append(rows)
+        if len(groups) <= 2:  # what SQLAlchemy makes of asyncpg's ConnectionDoesNotExistError
+            raise DBAPIError("INSERT", None, Exception("connection was closed"), connection_invalidated=True)
+
+    monkeypatch.setattr(SqliteWriter, "insert", cut_off)
+    async with client_of(settings) as client:
+        answers = await asyncio.gather(*(post(client, f"cut-off-{i}") for i in range(6)))
+        given = sorted((name, answer.status_code) for name, answer, _ in answers)
+        await until(lambda: len(rows()) >= 6)
+    assert codes(rows) == given
+    assert 503 in {code for _, code in given}
+
+
+async def test_a_bare_row_whose_commit_is_lost_is_not_written_again(settings, rows, monkeypatch):
+    insert, calls = SqliteWriter.insert, []
+
+    async def cut_off(self, rows):
+        calls.append(rows)
+        if len(calls) == 1:
+            raise ValueError("a row's fault")
+        await insert(self, rows)
+        if len(calls) == 2:
+            raise DBAPIError("INSERT", None, Exception("connection was closed"), connection_invalidated=True)
+
+    monkeypatch.setattr(SqliteWriter, "insert", cut_off)
+    async with client_of(settings) as client:
+        _, answer, _ = await post(client, "bare")
+        await until(lambda: len(rows()) >= 1)
+        await asyncio.sleep(0.5)
+    assert codes(rows) == [("bare", answer.status_code)]
+    assert answer.status_code == 503
 
 
 async def test_refusals_and_calls_that_may_be_delayed_are_committed_together(recorder: Recorder, rows, monkeypatch):

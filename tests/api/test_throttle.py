@@ -72,6 +72,21 @@ async def test_a_rate_is_exact_and_says_when_to_come_back(throttle, clock):
     assert [await allowed(throttle, limit) for _ in range(8)] == [True] * 7 + [9]
 
 
+async def test_a_clock_that_was_ahead_locks_nobody_out_once_it_is_right(throttle, clock):
+    limit = Limit("k", Rate.parse("2/minute"))
+    clock.now += 86_400_000_000
+    assert await allowed(throttle, limit) is True
+    clock.now -= 86_400_000_000
+    assert [await allowed(throttle, limit) for _ in range(3)] == [True, True, 30]
+
+
+async def test_a_replica_whose_clock_is_a_little_behind_lets_nobody_in_more_often(throttle, clock):
+    limit = Limit("k", Rate.parse("2/minute"))
+    assert [await allowed(throttle, limit) for _ in range(3)] == [True, True, 30]
+    clock.now -= 20_000_000
+    assert await allowed(throttle, limit) == 50
+
+
 async def test_a_refused_call_counts_against_none_of_its_limits(throttle, clock):
     wide, narrow = Limit("wide", Rate.parse("3/hour")), Limit("narrow", Rate.parse("1/hour"))
     assert await allowed(throttle, wide, narrow) is True

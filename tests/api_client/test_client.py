@@ -219,6 +219,47 @@ def test_without_advice_the_waits_grow(call, waiting):
     assert waiting.waits[0] < 1 < waiting.waits[-1]
 
 
+@pytest.mark.parametrize("advice", ["0", "Thu, 01 Jan 2026 00:00:00 GMT"])
+def test_advice_to_come_back_at_once_is_none(call, waiting, advice):
+    handler, _ = one_after_the_other(*[refused(503, **{"Retry-After": advice}) for _ in range(5)], good())
+    call(handler, "classify", b"")
+    assert waiting.waits == sorted(waiting.waits)
+    assert waiting.waits[0] >= 0.25
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"headers": {"Content-Encoding": "gzip"}, "content": b"no gzip"}, Unreachable),
+        ({"content": DEEP}, ApiError),
+        ({"status_code": 400, "content": DEEP}, ApiError),
+        ({"status_code": 400, "headers": {"Retry-After": "Mon, 99999999999999999999 Jan 2020 00:00:00 GMT"}}, ApiError),
+        ({"json": {"result": {"predictions": []}}}, ApiError),
+    ],
+    ids=["no gzip", "deep", "deep error", "odd date", "no class"],
+)
+def test_whatever_is_answered_is_an_error_of_this_client(call, waiting, answer, error):
+    def served(_):
+        content = answer.get("content")
+        stream = httpx.ByteStream(content) if content else None  # read, and so decoded, by the client
+        more = {name: value for name, value in answer.items() if name not in {"content", "status_code"}}
+        return httpx.Response(answer.get("status_code", 200), stream=stream, **more)
+
+    with pytest.raises(error) as caught:
+        call(served, "classify", b"")
+    assert "\n" not in str(caught.value)
+    assert waiting.waits == []
+
+
+@pytest.mark.parametrize("token", [None, 1, ["a"]])
+def test_a_token_that_is_none_is_no_answer_of_the_api(call, token):
+    with pytest.raises(ApiError, match="no answer of the API"):
+        call(lambda _: httpx.Response(200, json={"access_token": token, "expires_in": 1}), "login", "a", "b")
+
+
 def test_it_gives_up_in_time_and_says_why(call, waiting):
     with pytest.raises(ApiError) as caught:
         call(lambda _: refused(503, **{"Retry-After": "7"}), "classify", b"", options={"retry_for": 20})

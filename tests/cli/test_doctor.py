@@ -432,6 +432,7 @@ def test_a_database_that_does_not_answer(monkeypatch):
 
 
 def test_a_driver_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr("api.database_url.find_spec", lambda name: None if name == "asyncpg" else True)
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://user@127.0.0.1/x")
     assert "pip install asyncpg" in said("settings", "problem")
 
