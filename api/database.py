@@ -58,6 +58,8 @@ def set_session(connection: Any, _record: Any) -> None:
 
 def connect(dialect: Dialect, _record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
     """A connection. Where there is none that is an OperationalError with every driver: asyncpg raises what it likes."""
+    if dialect.driver == "psycopg":
+        options.setdefault("client_encoding", "UTF8")  # else text of a database in SQL_ASCII comes as bytes
     try:
         return dialect.connect(*arguments, **options)
     except Exception as error:

@@ -8,6 +8,7 @@ import asyncio
 from logging.config import fileConfig
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -36,7 +37,16 @@ def lock(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
 
 
+def check_encoding(connection: Connection) -> None:
+    """In any other a name or a row's text could be one that cannot be stored."""
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise CommandError(f"its encoding is {encoding}: make one with ENCODING 'UTF8' TEMPLATE template0")
+
+
 def run(connection: Connection) -> None:
+    check_encoding(connection)
     lock(connection)
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True)
     with context.begin_transaction():

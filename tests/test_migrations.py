@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import execute
+
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = "0001"
 
@@ -130,3 +132,24 @@ def test_litestars_command_migrates_the_same_database(project: Path) -> None:
     assert "No new upgrade operations detected" in run(project, "alembic check")
     run(project, "litestar --app api.app:create_app database downgrade --no-prompt base")
     assert tables(project) <= {"alembic_version"}
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused_in_one_line(
+    postgresql: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"encoded_{encoding.lower()}"
+    execute(postgresql, f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    monkeypatch.setenv("DATABASE_URL", f"{postgresql.rpartition('/')[0]}/{name}")
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("alembic"), "upgrade", "head"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode != 0
+    said = ran.stdout + ran.stderr
+    assert f"its encoding is {encoding}: make one with ENCODING 'UTF8'" in said
+    assert "Traceback" not in said
