@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
+from litestar.testing import AsyncTestClient
+from sqlalchemy import text
 
 from api import readiness
 from api.app import create_app
@@ -49,6 +52,38 @@ async def test_ready_shows_the_model(client, model, monkeypatch):
     monkeypatch.setattr(readiness, "CACHE_SECONDS", 0.0)
     await client.get("/health/ready")
     assert len(model.requests) == 3, "the handler describes itself once for each set of workers"
+
+
+async def test_a_worker_that_starts_again_describes_itself_again(client, model, monkeypatch):
+    monkeypatch.setattr(readiness, "CACHE_SECONDS", 0.0)
+    for weights in ("IMAGENET1K_V1", "IMAGENET1K_V2"):
+        model.answer = describes([{"id": "9000", "startTime": weights, "status": "READY"}], weights=weights)
+        assert (await client.get("/health/ready")).json()["model"] == {"weights": weights}
+
+
+async def test_a_busy_worker_that_does_not_describe_itself_in_time_is_ready(settings, monkeypatch):
+    monkeypatch.setattr("api.forward.inspection.READY_TIMEOUT", 0.4)
+    description = describes(WORKERS)
+
+    async def answer(request):
+        if request.url.params.get("customized") == "true":
+            await asyncio.sleep(10)
+        return description(request)
+
+    async with AsyncTestClient(create_app(settings, httpx.MockTransport(answer))) as client:
+        ready = await client.get("/health/ready")
+    assert (ready.status_code, ready.json()["workers"], ready.json()["model"]) == (200, 1, {})
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_database_that_does_not_answer_in_time_is_not_ready(client, app, model, monkeypatch):
+    monkeypatch.setattr(readiness, "DATABASE_TIMEOUT", 0.2)
+    model.answer = describes(WORKERS)
+    async with app.state.engine.begin() as database, asyncio.timeout(5):
+        await database.execute(text("LOCK TABLE forward_requests IN ACCESS EXCLUSIVE MODE"))
+        answer = await client.get("/health/ready")
+    assert answer.status_code == 503
+    assert "database" in answer.json()["detail"]
 
 
 async def test_those_who_ask_for_readiness_share_a_look(client, model, monkeypatch):

@@ -393,6 +393,16 @@ async def submitted(recorder, row):
     recorder.submit(row)
 
 
+async def test_late_rows_are_written_between_others_and_not_only_in_a_pause(recorder, rows, trouble, monkeypatch):
+    recorder.submit(Call().row(200, "late"))
+    await asyncio.sleep(0.2)
+    trouble.clear()
+    monkeypatch.setattr("api.record.recorder.PAUSE", 60)  # counts from the next wait on
+    for name in ("first", "second"):
+        await recorder.record(Call().row(200, name))
+    await until(lambda: len(rows()) == 3, seconds=2)
+
+
 @pytest.mark.parametrize("call", [cancelled, submitted])
 async def test_a_row_that_nobody_waits_for_is_written_late_as_any_other(recorder, rows, trouble, caplog, call):
     await call(recorder, Call(result="{}").row(200, "alone"))

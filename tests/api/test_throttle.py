@@ -10,6 +10,7 @@ import httpx
 import pytest
 import sqlalchemy
 from litestar.testing import AsyncTestClient
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from api.app import create_app
 from api.database import database_config, prepare
@@ -135,6 +136,19 @@ async def test_pruning_waits_for_no_call(throttle, clock, stored, settings, monk
             await throttle.take(Limit("new", Rate.parse("1/hour")))
     holder.dispose()
     assert stored() == {"held", "new"}
+
+
+async def test_a_mark_ends(throttle, clock):
+    await throttle.settle(Limit("k", Rate.parse("1/hour")), mark="m", seconds=10)
+    assert await throttle.is_marked("m")
+    clock.now += 11_000_000
+    assert not await throttle.is_marked("m")
+
+
+def test_a_key_cannot_be_guessed_without_the_secret():
+    engine = create_async_engine("sqlite+aiosqlite://")
+    first, again, other = (Throttle(engine, secret * 32).key("name") for secret in ("a", "a", "b"))
+    assert first == again != other
 
 
 async def test_the_table_holds_no_names_and_no_addresses(client, settings):

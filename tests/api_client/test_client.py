@@ -205,6 +205,13 @@ def test_a_refused_call_comes_back_when_it_is_told_to(call, waiting, status):
     assert requests[0].content.count(b"pixels") == requests[1].content.count(b"pixels") == 1
 
 
+def test_those_refused_together_do_not_come_back_together(call, waiting):
+    for _ in range(5):
+        handler, _ = one_after_the_other(refused(503, **{"Retry-After": "7"}), good())
+        call(handler, "classify", b"pixels")
+    assert len(set(waiting.waits)) > 1
+
+
 def test_the_wait_may_be_a_date(call, waiting):
     date = format_datetime(datetime.fromtimestamp(time.time() + 20, UTC), usegmt=True)
     handler, _ = one_after_the_other(refused(503, **{"Retry-After": date}), good())

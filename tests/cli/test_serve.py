@@ -43,6 +43,15 @@ def test_the_api_believes_no_forwarded_address_of_its_own_machine(tmp_path: Path
         process.wait(30)
 
 
+@pytest.mark.parametrize("delay", [0.0, 60.0])
+def test_the_api_is_not_killed_while_it_ends_in_order(tmp_path: Path, delay: float) -> None:
+    settings = Settings(_env_file=None, shutdown_delay=delay)
+    program = _Service(settings, RunFolder(tmp_path / "run")).api(tmp_path)
+    drain = int(program.command[program.command.index("--timeout-graceful-shutdown") + 1])
+    assert drain > settings.torchserve_timeout
+    assert program.grace_period > delay + drain
+
+
 def test_secrets_that_nobody_sets_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("SECRET_KEY", "ADMIN_TOKEN"):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from torchvision.models import ResNet50_Weights, get_model
 
 from cli.archives.model_json import model_json
 from cli.archives.weights import Weights
-from handlers import preprocessing
+from handlers import preprocessing, telemetry
 from handlers.classifier import Classifier
 from tests import images
 
@@ -131,6 +132,18 @@ def test_every_answer_says_what_its_image_and_its_batch_took(classifier: Classif
     assert [stages.keys() for stages in took] == [{"decode", "inference"}, {"decode"}, {"decode", "inference"}]
     assert took[0]["decode"] > 2 * took[2]["decode"]
     assert took[0]["inference"] == took[2]["inference"] > 1
+
+
+def test_log_lines_after_a_batch_are_not_about_it(classifier: Classifier) -> None:
+    def line() -> str:
+        record = logging.makeLogRecord({"msg": "a line"})
+        telemetry._as_text(record)
+        return record.getMessage()
+
+    telemetry.working_on({"X-Request-ID": "abc"})
+    assert line() == "[abc] a line"
+    classify(classifier, images.valid()["png"], **{"X-Request-ID": "abc"})
+    assert line() == "a line"
 
 
 def test_a_batch_of_bad_images_is_answered(classifier: Classifier) -> None:
