@@ -1,7 +1,6 @@
 """The body of `/forward`: bytes → fields → exactly one of an image or JSON text."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ from litestar import Request
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from api.errors import BadRequest, ClientLeft, TooLarge
+from api.forward.urlencoded import PIECE, urlencoded
 
 MAX_FIELDS = 100
 """Parts or fields in one form; the contract knows two."""
 FORM = "multipart/form-data"
-LONG_FORM = 64 * 1024
-"""Bytes of url-encoded text from which on it is decoded beside the event loop."""
-_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,8 @@ async def read(
             fields = await _multipart(chunks, options, image_begins)
         elif media_type == "application/x-www-form-urlencoded":
             form = await _joined(chunks)
-            fields = await asyncio.to_thread(_urlencoded, form) if len(form) > LONG_FORM else _urlencoded(form)
+            aside = len(form) > PIECE  # of the event loop
+            fields = await asyncio.to_thread(urlencoded, form, MAX_FIELDS) if aside else urlencoded(form, MAX_FIELDS)
         elif media_type == "application/json":
             fields = [("data", await _joined(chunks))]
         elif media_type.startswith("image/"):
@@ -141,23 +139,6 @@ async def _multipart(
     except (MultipartError, UnicodeError, LookupError):
         raise BadRequest from None
     return fields
-
-
-def _urlencoded(body: bytes) -> list[tuple[str, bytes]]:
-    """The fields of a form in the URL standard's encoding. Not by `parse_qsl`, which makes an object of each percent
-    sign: two gigabytes of a body full of them."""
-    pairs = body.split(b"&", MAX_FIELDS) if body else []
-    if len(pairs) > MAX_FIELDS:
-        raise BadRequest
-    fields = []
-    for pair in filter(None, pairs):
-        name, _, value = pair.partition(b"=")
-        fields.append((_unquoted(name).decode("latin-1"), _unquoted(value)))
-    return fields
-
-
-def _unquoted(text: bytes) -> bytes:
-    return _ESCAPES.sub(lambda found: bytes.fromhex(found[0].decode().replace("%", "")), text.replace(b"+", b" "))
 
 
 def _checked_json(text: bytes) -> bytes:

@@ -132,6 +132,13 @@ async def test_no_body_holds_the_others_up(app, name):
     assert longest < 0.5
 
 
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+async def test_a_long_form_is_decoded_wherever_its_pieces_end(client, before):
+    content = f"data=%22{before}{'%C3%a9' * 30_000}+%2B{'x%41' * 30_000}%22".encode()
+    answer = await client.post("/forward", content=content, headers={"Content-Type": FORM})
+    assert answer.json()["result"]["received_data"] == before + "é" * 30_000 + " +" + "xA" * 30_000
+
+
 def part(headers: str, content: bytes) -> bytes:
     return b"--B\r\n" + headers.encode() + b"\r\n\r\n" + content + b"\r\n"
 
