@@ -10,8 +10,9 @@ _ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
 def urlencoded(body: bytes, most: int) -> list[tuple[str, bytes]]:
-    """The fields of a form. Not by `parse_qsl`, which makes an object of each percent sign: gigabytes, of a body that is
-    full of them.
+    """The fields of a form.
+
+    Not by `parse_qsl`, which makes an object of each percent sign: two gigabytes of a body full of them.
 
     Raises BadRequest for more than `most`.
     """
