@@ -7,15 +7,12 @@ from uuid import uuid4
 
 import jwt
 
+from api.clock import SKEW
 from api.errors import Unauthorized
 from api.settings import Settings
 
 MAX_DIGITS = 18
 """Of an id; the databases' widest integer has 19."""
-
-
-SKEW = 60
-"""Seconds that the clocks of replicas may differ by."""
 
 
 class Subject(NamedTuple):

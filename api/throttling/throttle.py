@@ -19,12 +19,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from api.clock import SKEW
 from api.errors import TooManyRequests
 from api.models import Throttled
 from api.throttling.rate import Rate
 
-SKEW = 60 * 10**6
-"""Microseconds that the clocks of processes on one database may differ by."""
 PRUNE_INTERVAL = 60.0
 """Seconds between two prunings by one process."""
 
@@ -112,9 +111,13 @@ class Throttle:
             logger.warning("old rows of the throttle could not be pruned", exc_info=True)
 
 
+def _latest(now: int, rate: Rate) -> int:
+    """What a right clock can have written at most; beyond it, a stored time counts for nothing."""
+    return now + rate.burst + SKEW * 10**6
+
+
 def _after(now: int, rate: Rate) -> ColumnElement[int]:
-    """Until when the calls so far use the rate up. What no right clock can have written counts for nothing."""
-    return case((Throttled.until.between(now, now + rate.burst + SKEW), Throttled.until), else_=now)
+    return case((Throttled.until.between(now, _latest(now, rate)), Throttled.until), else_=now)
 
 
 async def _check(database: AsyncConnection, limits: Sequence[Limit], now: int) -> None:
@@ -122,7 +125,7 @@ async def _check(database: AsyncConnection, limits: Sequence[Limit], now: int) -
         select(Throttled.key, Throttled.until).where(Throttled.key.in_([k for k, _ in limits]))
     )
     stored = {row.key: row.until for row in rows}
-    used = [until if now < (until := stored.get(key, 0)) <= now + rate.burst + SKEW else now for key, rate in limits]
+    used = [until if now < (until := stored.get(key, 0)) <= _latest(now, rate) else now for key, rate in limits]
     waits = [until + rate.interval - rate.burst - now for until, (_, rate) in zip(used, limits, strict=True)]
     if (longest := max(waits)) > 0:
         raise _refusal(longest)
