@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from benchmarks import chart, load, machine, photos, report
 from benchmarks.comparisons import Comparison, json_passthrough, large_image
+from benchmarks.figures import figures
 from benchmarks.history.comparison import history
 from benchmarks.lineup import Lineup
 from benchmarks.options import Options
-from benchmarks.results import figures
 from benchmarks.rounds import Pace, interleave
 from benchmarks.startup import start_up
 from cli.errors import CommandError

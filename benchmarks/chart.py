@@ -16,7 +16,7 @@ def draw(rows: Sequence[Row], concurrencies: Sequence[int], path: Path, caption:
     """Writes the chart; rows from top to bottom, with the errors of a bar beside its rate."""
     height = BAR * len(concurrencies) + GAP
     total = TOP + height * len(rows) + 26
-    scale = WIDTH / (max((row.best for row in rows), default=0) or 1)
+    scale = WIDTH / (max((row.best.rate for row in rows), default=0) or 1)
     parts = [text(LEFT, 16, "Images per second", weight="bold")]
     for i, concurrency in enumerate(concurrencies):
         x = LEFT + i * 130

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.figures import Figure, rates_ratio, times_ratio
 from benchmarks.load import FORM, HttpTarget, form
-from benchmarks.results import Cell, Figure, ratio
+from benchmarks.results import Cell
 from benchmarks.rounds import Pace, interleave
 from benchmarks.servers import Service
 from cli.errors import CommandError
@@ -49,7 +50,7 @@ async def json_passthrough(api: Service, peer: str, folder: Path, pace: Pace) ->
         [
             Figure("JSON through the API", mine.rate, "requests/s"),
             Figure("JSON through FastAPI, a commit each", other.rate, "requests/s"),
-            Figure("JSON through the API ÷ FastAPI", ratio(mine.rate, other.rate)),
+            Figure("JSON through the API ÷ FastAPI", rates_ratio((mine, other))),
         ],
         {"concurrency": JSON_CONCURRENCY, "api": mine.as_json(), "fastapi": other.as_json(), "rows_checked": CHECKED},
     )
@@ -106,12 +107,12 @@ async def large_image(api: Service, images: Sequence[bytes], large: bytes, folde
 
 
 def large_figures(small: Cell, big: Cell) -> list[Figure]:
-    """The medians and their ratio, as far as enough answers came to tell."""
+    """Both medians, and how much longer the large one takes, as far as enough answers came to tell."""
     figures = [
         Figure(f"{name} through the API, median", cell.p50 * 1e3, "ms")
         for name, cell in (("800×600", small), ("4032×3024", big))
         if cell.p50 is not None
     ]
-    if small.p50 is not None and big.p50 is not None:
-        figures.append(Figure("4032×3024 ÷ 800×600, time at concurrency 1", ratio(big.p50, small.p50)))
+    if (longer := times_ratio(big, small)) is not None:
+        figures.append(Figure("4032×3024 ÷ 800×600, time at concurrency 1", longer))
     return figures

@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import Cell, Figure, Row
+from benchmarks.figures import Figure
+from benchmarks.results import Cell, Row
 
 WIDTH = 132
 """Columns of a terminal, where nobody says how many there are."""

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from benchmarks.archives import Subject
 from benchmarks.ceiling import worker
 from benchmarks.comparisons import Comparison
-from benchmarks.results import Figure, ratio
+from benchmarks.figures import Figure, ratio
 from benchmarks.servers import Posted, running, torchserve
 from cli.errors import CommandError
 

@@ -11,11 +11,11 @@ from sqlalchemy.engine import make_url
 
 from api.record.recorder import NotRecorded
 from benchmarks.comparisons import Comparison
+from benchmarks.figures import Figure
 from benchmarks.history.fill import fill
 from benchmarks.history.reading import export, load_into_numpy, pages
 from benchmarks.history.service import ask, milliseconds, served
 from benchmarks.history.writing import deletion, writes
-from benchmarks.results import Figure
 from cli.errors import CommandError
 
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
