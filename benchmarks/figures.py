@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.results import Cell, Measured, Row
+from benchmarks.results import Cell, Measured, Row, median_of_known
 
 PEERS = ("stock", "fastapi", "litserve")
 
@@ -67,7 +67,7 @@ def rates_ratio(*pairs: tuple[Cell, Cell]) -> float:
 
 def times_ratio(one: Cell, other: Cell) -> float | None:
     """The median time of `one` in units of that of `other`: the median over the rounds; None if none can tell."""
-    return _median(ratio(slow, fast) for slow, fast in _medians(one, other))
+    return median_of_known(ratio(slow, fast) for slow, fast in _medians(one, other))
 
 
 def _saturated(one: Row, other: Row) -> float:
@@ -79,7 +79,7 @@ def _saturated(one: Row, other: Row) -> float:
 def _added(api: Row, direct: Row) -> float | None:
     if 1 not in api.cells or 1 not in direct.cells:
         return None
-    return _median((slow - fast) * 1e3 for slow, fast in _medians(api.cells[1], direct.cells[1]))
+    return median_of_known((slow - fast) * 1e3 for slow, fast in _medians(api.cells[1], direct.cells[1]))
 
 
 def _medians(one: Cell, other: Cell) -> Iterable[tuple[float, float]]:
@@ -91,8 +91,3 @@ def _medians(one: Cell, other: Cell) -> Iterable[tuple[float, float]]:
 def _rounds(pairs: Iterable[tuple[Cell, Cell]]) -> Iterable[tuple[Measured, Measured]]:
     for one, other in pairs:
         yield from zip(one.rounds, other.rounds, strict=True)
-
-
-def _median(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return median(known) if known else None
