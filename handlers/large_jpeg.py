@@ -47,8 +47,9 @@ class LargeJpegs:
         self.name = "compiled" if self._decode else "Pillow"
 
     def decode(self, image: Image, body: bytes | bytearray | memoryview, scaling: dict[str, Any]) -> Tensor | None:
-        """The pixels of `body`, which `image` has been opened from: uint8 [height, width, 3], upright, at the least
-        scale that leaves twice the size that they are resized to. Right only where the centre that is kept needs them.
+        """The pixels of `body`, which `image` has been opened from: uint8 [height, width, 4], upright, at the least
+        scale that leaves twice the size that they are resized to. Right only where the centre that is kept needs them,
+        and of the four bytes only the first three.
 
         None: Pillow has to do it, since it is small, of a rare kind, or broken.
         """
@@ -61,11 +62,12 @@ class LargeJpegs:
         # The resizing filter reaches as far as its scale, with some room for rounding.
         reach = ceil(2 * min(width, height) / resize) + 2
         left, top = (max(0, int((side - crop / resize * min(width, height)) / 2) - reach) for side in (width, height))
-        source, pixels = np.frombuffer(body, np.uint8), torch.empty(height, width, 3, dtype=torch.uint8)
+        source = np.frombuffer(body, np.uint8)
+        pixels = torch.empty(ceil(height / 4) * 4, ceil(width / 4) * 4, 4, dtype=torch.uint8)
         refused = self._decode(
             source.ctypes.data, source.size, image.width, image.height, eighths, left, top, pixels.data_ptr()
         )
-        return None if refused else upright(pixels, image)
+        return None if refused else upright(pixels[:height, :width], image)
 
 
 def reduction(size: tuple[int, int], enough: float) -> int:
@@ -75,7 +77,7 @@ def reduction(size: tuple[int, int], enough: float) -> int:
 
 
 def upright(pixels: Tensor, image: Image) -> Tensor:
-    """`pixels` [height, width, 3] turned as the EXIF data of `image` asks."""
+    """`pixels` [height, width, 4] turned as the EXIF data of `image` asks."""
     try:
         swapped, turned = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1), (False, []))
     except Exception:  # broken EXIF makes no broken image

@@ -70,8 +70,8 @@ def elongated(image: Image.Image, scaling: dict[str, Any]) -> bool:
 
 
 def crop_quickly(pixels: Tensor, scaling: dict[str, Any]) -> Tensor:
-    """What `crop` does with an image, of uint8 [height, width, 3] and by torch's vectorized filter: off by one of 255
-    levels at most, in half the time."""
+    """What `crop` does with an image, of uint8 [height, width, 3 or more], by torch's vectorized filter: off by one of
+    255 levels at most, in half the time."""
     resize, size = scaling["resize"], scaling["crop"]
     short = min(pixels.shape[:2])
     height, width = (int(resize * side / short) for side in pixels.shape[:2])
@@ -79,7 +79,7 @@ def crop_quickly(pixels: Tensor, scaling: dict[str, Any]) -> Tensor:
     resized = interpolate(batch, (height, width), mode=scaling["interpolation"], antialias=True)
     left, top = round((width - size) / 2), round((height - size) / 2)
     # Machine code takes the bytes as they lie, whatever the strides say.
-    return resized[0, :, top : top + size, left : left + size].permute(1, 2, 0).contiguous()
+    return resized[0, :3, top : top + size, left : left + size].permute(1, 2, 0).contiguous()
 
 
 def crop(image: Image.Image, scaling: dict[str, Any]) -> Tensor:

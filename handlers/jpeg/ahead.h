@@ -18,7 +18,7 @@ class Ahead {
           next(8 * static_cast<ptrdiff_t>(byte)) {
         const size_t count = static_cast<size_t>(mcus) + 1;
         starts = starts_memory.take<Start>(count);
-        coefficients = coefficients_memory.take<int16_t>(count * static_cast<size_t>(counting));
+        coefficients = coefficients_memory.take<int16_t>(count * static_cast<size_t>(counting) + SLACK);
         running = starts && coefficients && !pthread_create(&thread, nullptr, run, this);
     }
     ~Ahead() { join(0); }
@@ -99,8 +99,11 @@ class Ahead {
     Memory starts_memory, coefficients_memory;
     Start *starts;
     int16_t *coefficients;  // of its MCUs
-    std::atomic<int> begun{0}, limit{mcus};
-    int16_t offsets[3];
+    // What one thread writes and the other reads, each in a cache line of its own (two on some machines): in one with what
+    // either writes for itself, both would wait for it all the time.
+    alignas(128) std::atomic<int> begun{0};
+    alignas(128) std::atomic<int> limit{mcus};
+    alignas(128) int16_t offsets[3];
     int known = 0;  // how many had begun at the last look
     int until = 0;  // the one after those that are taken over
     const size_t part, byte;  // where it begins

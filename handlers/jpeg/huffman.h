@@ -39,15 +39,15 @@ inline int extended(int bits, int size) { return size && bits < 1 << (size - 1) 
 struct Symbol {
     uint8_t bits, value;
 };
-struct Coefficient {  // a code and its number; `run` zeros come before it
+struct Coefficient {  // a code and its number; `run` zeros come before it, or ENDS if the block does
     int16_t value;
     uint8_t run, bits;
 };
 struct Skip {  // as many codes with their numbers as there are whole ones
     uint8_t bits;
-    uint8_t coefficients;  // ENDS more if the last of them is the end of the block; TOO_MANY if there is no whole one
+    uint8_t coefficients;  // ENDS more if the last of them is the end of the block
 };
-constexpr int ENDS = 64, TOO_MANY = 63;
+constexpr int ENDS = 128;  // more than a block and a Skip hold together
 
 struct Huffman {
     bool defined = false;
@@ -76,7 +76,7 @@ struct Huffman {
             }
             code <<= 1;
         }
-        if (!dc) look_ahead();
+        look_ahead(dc);
         return defined = true;
     }
 
@@ -98,7 +98,7 @@ struct Huffman {
     }
 
   private:
-    void look_ahead() {
+    void look_ahead(bool dc) {
         memset(coefficients, 0, sizeof coefficients);
         for (int window = 0; window < 1 << WINDOW; ++window) {
             int used = 0, passed = 0, end = 0;
@@ -107,20 +107,22 @@ struct Huffman {
                 const Symbol code = symbols[rest];
                 const int size = code.value & 15, run = code.value >> 4, bits = code.bits + size;
                 if (!code.bits || used + bits > WINDOW) break;
-                if (!used && size) {
-                    const int number = extended((rest >> (WINDOW - bits)) & ((1 << size) - 1), size);
-                    coefficients[window] = {static_cast<int16_t>(number), static_cast<uint8_t>(run),
+                const bool ends = !dc && !size && run != 15, number = dc || size;
+                if (!used && (number || ends)) {
+                    const int value = extended((rest >> (WINDOW - bits)) & ((1 << size) - 1), size);
+                    coefficients[window] = {static_cast<int16_t>(value), static_cast<uint8_t>(ends ? ENDS : run),
                                             static_cast<uint8_t>(bits)};
                 }
-                if (!size && run != 15)
+                if (dc) break;
+                if (ends)
                     end = ENDS;
-                else if (passed + run + 1 < TOO_MANY)
+                else if (passed + run + 1 < 64)
                     passed += run + 1;
                 else
                     break;
                 used += bits;
             }
-            skips[window] = {static_cast<uint8_t>(used), static_cast<uint8_t>(used ? passed + end : TOO_MANY)};
+            skips[window] = {static_cast<uint8_t>(used), static_cast<uint8_t>(passed + end)};
         }
     }
 };

@@ -3,6 +3,9 @@
 
 #include "scan.h"
 
+constexpr int LOOKS = 4;  // at a table, for as many bits as there are after a refill
+constexpr int SLACK = MOST;  // room that an MCU's coefficients need behind them
+
 // Stands before an MCU.
 struct Reader {
     const Scan &scan;
@@ -32,7 +35,7 @@ struct Reader {
         memset(previous, 0, sizeof previous);
     }
 
-    // The next MCU's coefficients into `out`, where there is room for one more; only the first of each block if no more
+    // The next MCU's coefficients into `out`, where there is room for SLACK more; only the first of each block if no more
     // are `wanted`. False if its codes make no sense.
     bool read(bool wanted, int16_t *out) {
         Bits ours = bits;  // a copy stays in registers
@@ -51,54 +54,81 @@ struct Reader {
 
   private:
     static bool read_block(Bits &bits, const Component &component, int16_t &first, int last, int16_t *out) {
-        const Huffman &ac = *component.ac;
+        if (!read_first(bits, *component.dc, first)) return false;
+        memset(out, 0, MOST * sizeof *out);  // of the next blocks, too: a size that is known takes two instructions
+        out[0] = first;
+        int k = 1;
+        while (k <= last) {
+            bits.refill();
+            const Coefficient quick = component.ac->coefficients[bits.peek(WINDOW)];
+            if (!quick.bits) {
+                if (!read_one(bits, component, k, out)) return false;
+                continue;
+            }
+            bits.drop(quick.bits);
+            if (quick.run == ENDS) return true;
+            out[component.places[k + quick.run]] = quick.value;
+            k += quick.run + 1;
+        }
+        return skip(bits, component, k, out);
+    }
+
+    static bool read_first(Bits &bits, const Huffman &dc, int16_t &first) {
         bits.refill();
-        const int size = component.dc->symbol(bits);
+        const Coefficient quick = dc.coefficients[bits.peek(WINDOW)];
+        if (quick.bits) {
+            bits.drop(quick.bits);
+            first = static_cast<int16_t>(first + quick.value);
+            return true;
+        }
+        const int size = dc.symbol(bits);
         if (size < 0) return false;
         if (size) {
             first = static_cast<int16_t>(first + extended(static_cast<int>(bits.peek(size)), size));
             bits.drop(size);
         }
-        memset(out, 0, static_cast<size_t>(component.counting) * sizeof *out);
-        out[0] = first;
-        for (int k = 1; k < 64;) {
+        return true;
+    }
+
+    // Passes the coefficients from the `k`th on, none of which count.
+    static bool skip(Bits &bits, const Component &component, int k, int16_t *out) {
+        while (k < 64) {
             bits.refill();
-            if (k > last) {
-                Skip skip;
-                for (int looks = 56 / WINDOW - 2; (skip = ac.skips[bits.peek(WINDOW)]).coefficients + k < 64 && looks; --looks) {
-                    bits.drop(skip.bits);
-                    k += skip.coefficients;
-                }
-                if (skip.coefficients + k < 64) continue;
-                if (skip.coefficients >= ENDS && skip.coefficients - ENDS + k < 64) {
-                    bits.drop(skip.bits);
-                    return true;
-                }
+            const Bits before = bits;
+            const int from = k;
+            Skip found;
+            for (int look = 0; look < LOOKS; ++look) {  // without a branch: nobody could foretell it
+                const bool within = k < 64;
+                found = component.ac->skips[bits.peek(WINDOW)];
+                bits.drop(within ? found.bits : 0);
+                k += within ? found.coefficients : 0;
+            }
+            if (k >= ENDS && k < ENDS + 64) return true;
+            if (k < 64) {
+                if (found.bits) continue;
                 bits.refill();
+                if (!read_one(bits, component, k, out)) return false;
+            } else {  // it is full, which nothing says, and what was passed may be of the next block
+                bits = before;
+                for (k = from; k < 64; bits.refill())
+                    if (!read_one(bits, component, k, out)) return false;
             }
-            const uint32_t window = bits.peek(WINDOW);
-            int number, place;
-            const Coefficient quick = ac.coefficients[window];
-            if (quick.bits) {
-                bits.drop(quick.bits);
-                number = quick.value;
-                place = k + quick.run;
-            } else {
-                const int code = ac.symbol(bits), length = code & 15;
-                if (code < 0) return false;
-                if (!length) {
-                    if (code != 0xF0) return true;
-                    k += 16;
-                    continue;
-                }
-                number = extended(static_cast<int>(bits.peek(length)), length);
-                bits.drop(length);
-                place = k + (code >> 4);
-            }
-            if (place > 63) return false;
-            if (place <= last) out[component.places[place]] = static_cast<int16_t>(number);
-            k = place + 1;
         }
+        return true;
+    }
+
+    // One code, of which all bits have to be there, and its coefficient; past 63 after the last.
+    static bool read_one(Bits &bits, const Component &component, int &k, int16_t *out) {
+        const int code = component.ac->symbol(bits), size = code & 15, run = code >> 4;
+        if (code < 0) return false;
+        if (!size) {
+            k = run == 15 ? k + 16 : ENDS;
+            return true;
+        }
+        k += run;
+        if (k > 63) return false;
+        out[component.places[k++]] = static_cast<int16_t>(extended(static_cast<int>(bits.peek(size)), size));
+        bits.drop(size);
         return true;
     }
 };

@@ -7,6 +7,8 @@ constexpr uint8_t ZIGZAG[64] = {0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 
                                 41, 34, 27, 20, 13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
                                 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
 
+constexpr int MOST = 16;  // coefficients of a block that count, and pixels that an MCU becomes
+
 struct Component {
     const Huffman *dc, *ac;
     int blocks;  // in an MCU
@@ -16,7 +18,7 @@ struct Component {
 
     Component() = default;
     // Of each block, the lowest `height` by `width` frequencies count.
-    Component(const Huffman *dc, const Huffman *ac, int blocks, int width, int height)
+    Component(const Huffman *dc, const Huffman *ac, int blocks, int height, int width)
         : dc(dc), ac(ac), blocks(blocks), counting(width * height) {
         for (int k = 0; k < 64; ++k) {
             const int row = ZIGZAG[k] / 8, column = ZIGZAG[k] % 8;

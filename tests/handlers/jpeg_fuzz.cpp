@@ -64,16 +64,16 @@ int main(int count, char **arguments) {
         if (static_cast<int64_t>(width) * height > 4000000) continue;
         const int eighths = 1 + static_cast<int>(chance(2));
         const int out_width = (width * eighths + 7) / 8, out_height = (height * eighths + 7) / 8;
-        std::vector<uint8_t> rgb(static_cast<size_t>(3 * out_width * out_height));
+        const int stride = (out_width + 3) / 4 * 4;
+        std::vector<uint32_t> pixels(static_cast<size_t>(stride * ((out_height + 3) / 4 * 4)));
         const int left = static_cast<int>(chance(static_cast<uint32_t>(out_width / 2 + 1)));
         const int top = static_cast<int>(chance(static_cast<uint32_t>(out_height / 2 + 1)));
         file.shrink_to_fit();
-        const bool sound = !decode_reduced(file.data(), file.size(), width, height, eighths, left, top, rgb.data());
+        const bool sound = !decode_reduced(file.data(), file.size(), width, height, eighths, left, top, pixels.data());
         decoded += sound;
         all = all * 31 + sound;
         for (int y = top; sound && y < out_height - top; ++y)
-            for (int x = 3 * left; x < 3 * (out_width - left); ++x)
-                all = all * 31 + rgb[static_cast<size_t>(3 * out_width * y + x)];
+            for (int x = left; x < out_width - left; ++x) all = all * 31 + pixels[static_cast<size_t>(stride * y + x)];
     }
     printf("%d %u %d\n", decoded, all, taken_over);
 }

@@ -45,7 +45,8 @@ def with_pillow(body: bytes, eighths: int) -> Image.Image:
 
 
 def decoded(jpegs: LargeJpegs, body: bytes, scaling: dict = WHOLE) -> torch.Tensor | None:
-    return jpegs.decode(Image.open(io.BytesIO(body)), body, scaling)
+    pixels = jpegs.decode(Image.open(io.BytesIO(body)), body, scaling)
+    return None if pixels is None else pixels[..., :3]  # the fourth byte of each means nothing
 
 
 WAYS = [
