@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import chart, load, machine, photos, report
 from benchmarks.comparisons import Comparison, json_passthrough, large_image
@@ -18,6 +18,7 @@ from benchmarks.figures import figures
 from benchmarks.history.comparison import history
 from benchmarks.lineup import Lineup
 from benchmarks.options import Options
+from benchmarks.progress import Steps
 from benchmarks.rounds import Pace, interleave
 from benchmarks.startup import start_up
 from cli.errors import CommandError
@@ -42,7 +43,7 @@ def run(options: Options) -> None:
     )
 
     async def work() -> int:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, Progress(*columns, console=console) as progress:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, Steps(*columns, console=console) as progress:
             async with AsyncExitStack() as stack:
                 bench = _Bench(options, Path(folder), stack, progress)
                 await bench.measure()
@@ -59,7 +60,7 @@ def run(options: Options) -> None:
 class _Bench:
     """What has been measured so far, and what went wrong."""
 
-    def __init__(self, options: Options, folder: Path, stack: AsyncExitStack, progress: Progress) -> None:
+    def __init__(self, options: Options, folder: Path, stack: AsyncExitStack, progress: Steps) -> None:
         self.options, self.folder, self.progress = options, folder, progress
         self.started = datetime.now(UTC)
         self.lineup = Lineup(options, folder, stack, self.doing)

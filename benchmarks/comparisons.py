@@ -47,13 +47,18 @@ async def json_passthrough(api: Service, peer: str, folder: Path, pace: Pace) ->
     await check_rows(api)
     return Comparison(
         "json",
-        [
-            Figure("JSON through the API", mine.rate, "requests/s"),
-            Figure("JSON through FastAPI, a commit each", other.rate, "requests/s"),
-            Figure("JSON through the API ÷ FastAPI", rates_ratio((mine, other))),
-        ],
+        json_figures(mine, other),
         {"concurrency": JSON_CONCURRENCY, "api": mine.as_json(), "fastapi": other.as_json(), "rows_checked": CHECKED},
     )
+
+
+def json_figures(mine: Cell, other: Cell) -> list[Figure]:
+    """Both rates, and the API's in units of the peer's."""
+    return [
+        Figure("JSON through the API", mine.rate, "requests/s"),
+        Figure("JSON through FastAPI, a commit each", other.rate, "requests/s"),
+        Figure("JSON through the API ÷ FastAPI", rates_ratio((mine, other))),
+    ]
 
 
 async def check_counts(target: HttpTarget, database: Path) -> None:

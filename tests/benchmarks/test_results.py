@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import chart, report
-from benchmarks.comparisons import large_figures
+from benchmarks.comparisons import json_figures, large_figures
 from benchmarks.figures import figures
 from benchmarks.results import Cell, Measured, Row
 
@@ -77,6 +77,13 @@ def test_what_is_compared_was_measured_in_the_same_round():
         "direct: concurrency 64 ÷ 8": 1.0,
         "api: concurrency 64 ÷ 8": 1.0,
     }
+
+
+def test_json_is_compared_within_a_round_too():
+    mine, other = (
+        Cell([Measured(answered, 1, None, None) for answered in each]) for each in ((40, 8, 30), (10, 4, 20))
+    )
+    assert [figure.value for figure in json_figures(mine, other)] == [30, 10, 2]  # 4, 2 and 1.5; of the medians 3
 
 
 def test_large_images_are_compared_within_a_round_too():
