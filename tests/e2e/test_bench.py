@@ -39,6 +39,7 @@ def test_it_measures_the_service_and_writes_what_it_found(model_store, tmp_path)
         for cell in row["concurrency"].values():
             assert cell["rate"] > 0
             assert cell["errors"] == 0
+        assert f"Round 1 of 1: {row['label']}, concurrency 4" in ran.stderr, "what it is at, where there is no terminal"
         assert row["label"] in ran.stdout
         assert row["label"] in (folder / "throughput.svg").read_text()
         assert row["label"] in (folder / "table.md").read_text()
