@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import chart, load, machine, photos, report
-from benchmarks.comparisons import Comparison, json_passthrough, large_image
+from benchmarks.comparisons import Comparison, json_passthrough
 from benchmarks.figures import figures
 from benchmarks.history.comparison import history
 from benchmarks.lineup import Lineup
@@ -21,6 +21,7 @@ from benchmarks.options import Options
 from benchmarks.progress import Steps
 from benchmarks.rounds import Pace, interleave
 from benchmarks.startup import start_up
+from benchmarks.turns import large_image, what_the_api_adds
 from cli.errors import CommandError
 from cli.serving.supervisor import until_signalled
 
@@ -80,6 +81,10 @@ class _Bench:
             cells = await interleave(lineup.targets, options.concurrencies, pace)
             for row, row_cells in zip(lineup.rows, cells, strict=True):
                 row.cells = row_cells
+        for precision in (subject.precision for subject in lineup.subjects if 1 in options.concurrencies):
+            direct, api = (lineup.posted.get((kind, precision)) for kind in ("direct", "api"))
+            if direct and api:
+                await self.compare(what_the_api_adds(direct, api, precision, pace))
         if "json" in options.only and lineup.service and lineup.fastapi:
             await self.compare(json_passthrough(lineup.service, lineup.fastapi, self.folder / "json", pace))
         if "large" in options.only and lineup.service:

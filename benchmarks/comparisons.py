@@ -1,16 +1,15 @@
-"""What the table of rows does not answer: JSON with its record, and large images."""
+"""What the table of rows does not answer; and the first such thing, JSON with its record."""
 
 import asyncio
 import sqlite3
 import uuid
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from benchmarks.figures import Figure, rates_ratio, times_ratio
+from benchmarks.figures import Figure, rates_ratio
 from benchmarks.load import FORM, HttpTarget, form
 from benchmarks.results import Cell
 from benchmarks.rounds import Pace, interleave
@@ -99,25 +98,3 @@ def _count(path: Path) -> int:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         (count,) = database.execute("SELECT count(*) FROM forward_requests").fetchone()
     return int(count)
-
-
-async def large_image(api: Service, images: Sequence[bytes], large: bytes, folder: Path, pace: Pace) -> Comparison:
-    """A telephone's picture beside the usual ones, through the API, one at a time."""
-    targets = []
-    for name, bodies in (("800×600", images), ("4032×3024", [large])):
-        posts = [form("image", each, "photo.jpg") for each in bodies]
-        targets.append(HttpTarget(f"{name} through the API", f"{api.url}/forward", FORM, posts, folder / name))
-    small, big = (each[1] for each in await interleave(targets, [1], pace))
-    return Comparison("large", large_figures(small, big), {"800x600": small.as_json(), "4032x3024": big.as_json()})
-
-
-def large_figures(small: Cell, big: Cell) -> list[Figure]:
-    """Both medians, and how much longer the large one takes, as far as enough answers came to tell."""
-    figures = [
-        Figure(f"{name} through the API, median", cell.p50 * 1e3, "ms")
-        for name, cell in (("800×600", small), ("4032×3024", big))
-        if cell.p50 is not None
-    ]
-    if (longer := times_ratio(big, small)) is not None:
-        figures.append(Figure("4032×3024 ÷ 800×600, time at concurrency 1", longer))
-    return figures

@@ -5,11 +5,12 @@ which they were measured one soon after the other, and a figure is the median of
 divided by another, of what may be different rounds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
 
-from benchmarks.results import Cell, Measured, Row, median_of_known
+from benchmarks.results import Cell, Row
 
 PEERS = ("stock", "fastapi", "litserve")
 
@@ -42,8 +43,6 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
             found.append(Figure(f"TorchServe direct ÷ ceiling, {precision}", _saturated(direct, ceiling)))
         if direct and api:
             found.append(Figure(f"through the API ÷ TorchServe direct, {precision}", _saturated(api, direct)))
-            if (added := _added(api, direct)) is not None:
-                found.append(Figure(f"what the API adds to the median at concurrency 1, {precision}", added, "ms"))
         if api and peer:
             question = f"through the API, {precision} ÷ best peer ({peer.label})"
             found.append(Figure(question, rates_ratio((api.best, peer.best))))
@@ -62,32 +61,11 @@ def ratio(one: float, other: float) -> float:
 
 def rates_ratio(*pairs: tuple[Cell, Cell]) -> float:
     """The first of each pair in units of the second: the median over all rounds of all pairs."""
-    return median(ratio(one.rate, other.rate) for one, other in _rounds(pairs))
-
-
-def times_ratio(one: Cell, other: Cell) -> float | None:
-    """The median time of `one` in units of that of `other`: the median over the rounds; None if none can tell."""
-    return median_of_known(ratio(slow, fast) for slow, fast in _medians(one, other))
+    rounds = chain.from_iterable(zip(one.rounds, other.rounds, strict=True) for one, other in pairs)
+    return median(ratio(one.rate, other.rate) for one, other in rounds)
 
 
 def _saturated(one: Row, other: Row) -> float:
     common = one.cells.keys() & other.cells.keys()
     several = [concurrency for concurrency in common if concurrency > 1] or common
     return rates_ratio(*((one.cells[concurrency], other.cells[concurrency]) for concurrency in several))
-
-
-def _added(api: Row, direct: Row) -> float | None:
-    if 1 not in api.cells or 1 not in direct.cells:
-        return None
-    return median_of_known((slow - fast) * 1e3 for slow, fast in _medians(api.cells[1], direct.cells[1]))
-
-
-def _medians(one: Cell, other: Cell) -> Iterable[tuple[float, float]]:
-    for a, b in _rounds([(one, other)]):
-        if a.p50 is not None and b.p50 is not None:
-            yield a.p50, b.p50
-
-
-def _rounds(pairs: Iterable[tuple[Cell, Cell]]) -> Iterable[tuple[Measured, Measured]]:
-    for one, other in pairs:
-        yield from zip(one.rounds, other.rounds, strict=True)

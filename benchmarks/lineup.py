@@ -22,12 +22,16 @@ IMAGES = 8
 
 
 class Lineup:
-    """What has been started. `stack` ends it; `doing` is told what takes the time."""
+    """What has been started. `stack` ends it; `doing` is told what takes the time.
+
+    `targets` are those of `rows`; `posted` has those of them that are posted to, by kind and precision.
+    """
 
     def __init__(self, options: Options, folder: Path, stack: AsyncExitStack, doing: Callable[[str], None]) -> None:
         self._options, self._folder, self._stack, self._doing = options, folder, stack, doing
         self.rows: list[Row] = []
         self.targets: list[Target] = []
+        self.posted: dict[tuple[str, str | None], load.HttpTarget] = {}
         self.subjects: list[Subject] = []
         self.images = photos.small(IMAGES)
         self.files = [folder / f"{i}.jpg" for i in range(IMAGES)]
@@ -118,7 +122,8 @@ class Lineup:
     ) -> None:
         """Adds a row that wrk measures."""
         folder = self._folder / "requests" / str(len(self.rows))
-        self._add(kind, load.HttpTarget(label, url, headers, bodies, folder), precision)
+        target = self.posted[kind, precision] = load.HttpTarget(label, url, headers, bodies, folder)
+        self._add(kind, target, precision)
 
     def _add(self, kind: str, target: Target, precision: str | None) -> None:
         """Adds a row."""

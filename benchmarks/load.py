@@ -45,9 +45,7 @@ class HttpTarget:
 
     def __init__(self, label: str, url: str, headers: Mapping[str, str], bodies: Sequence[bytes], folder: Path) -> None:
         self.label = label
-        self._url = url
-        self._headers = dict(headers)
-        self._probe = bodies[0]
+        self.url, self.headers, self.bodies = url, dict(headers), list(bodies)
         folder.mkdir(parents=True, exist_ok=True)
         self._files = [folder / str(i) for i in range(len(bodies))]
         for path, body in zip(self._files, bodies, strict=True):
@@ -57,7 +55,7 @@ class HttpTarget:
         """Keeps `concurrency` requests in flight, and counts after `RAMP`. Raises CommandError if wrk fails."""
         arguments = ["-t1", f"-c{concurrency}", f"-d{RAMP + seconds}s", "--timeout", f"{PATIENCE}s", "-s", str(SCRIPT)]
         wrk = await asyncio.create_subprocess_exec(
-            *(find_wrk(), *arguments, self._url, "--", str(RAMP), *map(str, self._files)),
+            *(find_wrk(), *arguments, self.url, "--", str(RAMP), *map(str, self._files)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -81,7 +79,7 @@ class HttpTarget:
 
     async def _answered(self, client: httpx.AsyncClient) -> bool:
         try:
-            answer = await client.post(self._url, headers=self._headers, content=self._probe)
+            answer = await client.post(self.url, headers=self.headers, content=self.bodies[0])
         except httpx.TransportError:
             return False
         return answer.is_success

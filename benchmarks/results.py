@@ -38,12 +38,12 @@ class Cell:
     @property
     def p50(self) -> float | None:
         """Seconds; None where too few answers came to tell."""
-        return median_of_known(each.p50 for each in self.rounds)
+        return _median(each.p50 for each in self.rounds)
 
     @property
     def p99(self) -> float | None:
         """Seconds, likewise."""
-        return median_of_known(each.p99 for each in self.rounds)
+        return _median(each.p99 for each in self.rounds)
 
     @property
     def errors(self) -> int:
@@ -71,7 +71,6 @@ class Row:
         return max(self.cells.values(), key=lambda cell: cell.rate)
 
 
-def median_of_known(values: Iterable[float | None]) -> float | None:
-    """Of those that are not None; None if all are."""
+def _median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import chart, report
-from benchmarks.comparisons import json_figures, large_figures
+from benchmarks.comparisons import json_figures
 from benchmarks.figures import figures
 from benchmarks.results import Cell, Measured, Row
 
@@ -40,7 +40,6 @@ def test_the_ratios_that_matter():
     assert found == {
         "TorchServe direct ÷ ceiling, bf16": 0.79,
         "through the API ÷ TorchServe direct, bf16": 0.975,
-        "what the API adds to the median at concurrency 1, bf16": 2.0,
         "through the API, bf16 ÷ best peer (fastapi None)": 2.6,
         "direct bf16: concurrency 64 ÷ 8": 0.975,
         "api bf16: concurrency 64 ÷ 8": 0.974,
@@ -72,7 +71,6 @@ def test_what_is_compared_was_measured_in_the_same_round():
     found = {figure.question: round(figure.value, 3) for figure in figures([direct, api, peer])}
     assert found == {
         "through the API ÷ TorchServe direct, bf16": 0.95,
-        "what the API adds to the median at concurrency 1, bf16": 25.0,
         "through the API, bf16 ÷ best peer (peer)": 4.0,
         "direct: concurrency 64 ÷ 8": 1.0,
         "api: concurrency 64 ÷ 8": 1.0,
@@ -84,11 +82,6 @@ def test_json_is_compared_within_a_round_too():
         Cell([Measured(answered, 1, None, None) for answered in each]) for each in ((40, 8, 30), (10, 4, 20))
     )
     assert [figure.value for figure in json_figures(mine, other)] == [30, 10, 2]  # 4, 2 and 1.5; of the medians 3
-
-
-def test_large_images_are_compared_within_a_round_too():
-    small, big = (Cell([Measured(9, 2, p50, 1) for p50 in times]) for times in ((0.05, 0.1, 0.05), (0.15, 0.2, 0.1)))
-    assert round(large_figures(small, big)[-1].value, 3) == 2  # of a round by itself; of the medians 3
 
 
 def test_one_request_at_a_time_is_compared_only_where_nothing_else_was_measured():
@@ -108,16 +101,6 @@ def test_one_request_at_a_time_is_compared_only_where_nothing_else_was_measured(
 def test_no_ratio_without_both_of_its_rows():
     assert figures([ROWS[3]]) == []
     assert [figure.question for figure in figures([ROWS[2]])] == ["api bf16: concurrency 64 ÷ 8"]
-
-
-def test_no_figure_of_a_median_that_is_missing():
-    some, none = Cell([Measured(40, 2, 0.05, 0.1)]), Cell([Measured(1, 2, None, None)])
-    times = ["800×600 through the API, median", "4032×3024 through the API, median"]
-    both = [(figure.question, round(figure.value, 3)) for figure in large_figures(some, Cell([Measured(9, 2, 0.2, 1)]))]
-    assert both == [(times[0], 50), (times[1], 200), ("4032×3024 ÷ 800×600, time at concurrency 1", 4)]
-    assert [figure.question for figure in large_figures(some, none)] == times[:1]
-    assert [figure.question for figure in large_figures(none, some)] == times[1:]
-    assert large_figures(none, none) == []
 
 
 def test_the_table():

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -43,8 +44,10 @@ def test_it_measures_the_service_and_writes_what_it_found(model_store, tmp_path)
         assert row["label"] in ran.stdout
         assert row["label"] in (folder / "throughput.svg").read_text()
         assert row["label"] in (folder / "table.md").read_text()
-    large = found["comparisons"]["large"]
-    assert large["4032x3024"]["p50"] > large["800x600"]["p50"] > 0
+    large, added = found["comparisons"]["large"], found["comparisons"]["concurrency 1, fp32"]
+    assert median(large["4032x3024"]) > median(large["800x600"]) > 0
+    assert len(added["direct"]) == len(added["api"]) > 0
+    assert "what the API adds to a request at concurrency 1, fp32" in ran.stdout
     assert found["machine"]["cores"] >= 1
     assert found["machine"]["memory"] > 1e9
     assert found["archives"][0]["weights"] == "untrained"
