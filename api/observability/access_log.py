@@ -1,5 +1,6 @@
 """A line for each answer."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -11,7 +12,8 @@ class AccessLog:
         self._logger = logging.getLogger("uvicorn.access")
 
     def info(self, message: str, *arguments: Any) -> None:
-        """A line."""
+        """A line, once what it tells of is on its way: the thread that writes it has to be woken."""
         if self._logger.isEnabledFor(logging.INFO):
             here = logging.LogRecord(self._logger.name, logging.INFO, __file__, 0, message, arguments, None)
-            self._logger.handle(here)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._logger.handle, here)  # past `JoinedWrites`, in the next turn

@@ -1,6 +1,7 @@
 """What an image's header says, and how long it may take to say it."""
 
 import asyncio
+import random
 import struct
 import time
 import zlib
@@ -34,6 +35,48 @@ def jpeg_of_metadata(size: int) -> bytes:
 )
 async def test_the_size_is_found_wherever_it_stands(image: bytes) -> None:
     assert await images.dimensions(image, PIXELS) == (30, 20)
+
+
+async def test_a_photograph_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much the camera has to say before: a thread would take longer than all else that is done with it."""
+    monkeypatch.delattr(asyncio, "to_thread")
+    for image in (jpeg_of_metadata(60_000), encode(picture(1, 30, 20), "JPEG", progressive=True, optimize=True)):
+        assert await images.dimensions(image, PIXELS) == (30, 20)
+
+
+def test_a_jpeg_has_the_size_that_pillow_finds() -> None:
+    """Whatever has become of its header: Pillow is asked where it may not be what it seems."""
+    rng = random.Random(1)
+    modes = [encode(picture(1, 30, 20).convert(mode), "JPEG", progressive=mode == "L") for mode in ("RGB", "L", "CMYK")]
+    at_once = 0
+    for number in range(3000):
+        image = bytearray(modes[number % 3])
+        for _ in range(rng.randrange(3)):
+            image[rng.randrange(image.index(b"\xff\xda"))] = rng.choice([0, 1, 0xFF, rng.randrange(256)])
+        size = images.jpeg_size(bytes(image))
+        try:
+            found = images.read_header(bytes(image), 1 << 32)
+        except (BadRequest, CannotProcess):
+            continue
+        assert size in {None, found}, bytes(image[: image.index(b"\xff\xda")])
+        at_once += size is not None
+    assert at_once > 2000
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        b"",
+        b"\xff\xd8\xff",
+        b"\xff\xd8\xff\xc0\0\x11\x08\0\x14\0",
+        b"\xff\xd8" + b"\xff\xe1\0\2" * 2_000_000,
+        b"\xff\xd8\xff\xe1\0\0" * 2_000_000,
+    ],
+)
+def test_what_does_not_come_to_a_size_takes_no_time(image: bytes) -> None:
+    started = time.perf_counter()
+    assert images.jpeg_size(image) is None
+    assert time.perf_counter() - started < 0.05
 
 
 async def test_no_image_is_400_a_cut_one_403_and_too_many_pixels_413() -> None:
