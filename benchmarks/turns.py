@@ -1,7 +1,8 @@
 """One request at a time, to two targets in turns.
 
-A shared machine's speed changes from one second to the next, by more than what is looked for here. So a request is
-compared with the one right before or after it.
+A shared machine's speed changes from one second to the next, by more than what is looked for here, and one worker may
+be slower than the other, who take turns themselves. So a turn is four requests, to one target, the other, the other and
+the one, in which each target meets each of two workers.
 """
 
 import asyncio
@@ -22,11 +23,11 @@ from benchmarks.servers import Service
 from cli.errors import CommandError
 
 Pair = tuple[float, float]
-"""Seconds that a request took to one target, and one right before or after it to the other."""
+"""Seconds that a request took to one target and to the other: the means of a turn."""
 
 
 async def in_turns(one: HttpTarget, other: HttpTarget, pace: Pace) -> list[Pair]:
-    """A request to each in turn, for as long as `pace` gives to two targets. Every other turn goes backwards.
+    """Turns for as long as `pace` gives to two targets.
 
     Raises:
         CommandError: a request was not answered, or with an error.
@@ -37,10 +38,9 @@ async def in_turns(one: HttpTarget, other: HttpTarget, pace: Pace) -> list[Pair]
     with closing(connect(one)) as here, closing(connect(other)) as there:
 
         def pair(turn: int) -> Pair:
-            if turn % 2:
-                second = post(there, other, turn)
-                return post(here, one, turn), second
-            return post(here, one, turn), post(there, other, turn)
+            first, second = post(here, one, turn), post(there, other, turn)
+            third, last = post(there, other, turn), post(here, one, turn)
+            return (first + last) / 2, (second + third) / 2
 
         started = time.monotonic()
         for turn in count():
