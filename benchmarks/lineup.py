@@ -22,16 +22,12 @@ IMAGES = 8
 
 
 class Lineup:
-    """What has been started. `stack` ends it; `doing` is told what takes the time.
-
-    `targets` are those of `rows`; `posted` has those of them that are posted to, by kind and precision.
-    """
+    """What has been started. `stack` ends it; `doing` is told what takes the time."""
 
     def __init__(self, options: Options, folder: Path, stack: AsyncExitStack, doing: Callable[[str], None]) -> None:
         self._options, self._folder, self._stack, self._doing = options, folder, stack, doing
         self.rows: list[Row] = []
         self.targets: list[Target] = []
-        self.posted: dict[tuple[str, str | None], load.HttpTarget] = {}
         self.subjects: list[Subject] = []
         self.images = photos.small(IMAGES)
         self.files = [folder / f"{i}.jpg" for i in range(IMAGES)]
@@ -113,6 +109,12 @@ class Lineup:
         return url
 
     @property
+    def posted(self) -> dict[tuple[str, str | None], load.HttpTarget]:
+        """The targets that are posted to, by their rows' kind and precision."""
+        pairs = zip(self.rows, self.targets, strict=True)
+        return {(row.kind, row.precision): each for row, each in pairs if isinstance(each, load.HttpTarget)}
+
+    @property
     def _forms(self) -> list[bytes]:
         """The pictures as forms."""
         return [load.form("image", image, "photo.jpg") for image in self.images]
@@ -122,8 +124,7 @@ class Lineup:
     ) -> None:
         """Adds a row that wrk measures."""
         folder = self._folder / "requests" / str(len(self.rows))
-        target = self.posted[kind, precision] = load.HttpTarget(label, url, headers, bodies, folder)
-        self._add(kind, target, precision)
+        self._add(kind, load.HttpTarget(label, url, headers, bodies, folder), precision)
 
     def _add(self, kind: str, target: Target, precision: str | None) -> None:
         """Adds a row."""

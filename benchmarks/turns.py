@@ -49,7 +49,7 @@ async def in_turns(one: HttpTarget, other: HttpTarget, pace: Pace) -> list[Pair]
             pace.progress.update(task, completed=gone)
             if gone < WARM_UP:
                 pairs.clear()
-            elif pairs and gone >= WARM_UP + seconds:
+            elif gone >= WARM_UP + seconds:
                 break
     pace.progress.remove_task(task)
     return pairs

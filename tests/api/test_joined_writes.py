@@ -1,10 +1,13 @@
 """What is written in one turn of the loop, and when it leaves."""
 
 import asyncio
+import logging
 
 import pytest
 
 from api.joined_writes import MAX_KEPT_BYTES, JoinedWrites
+from api.observability.access_log import AccessLog
+from api.request_id import CURRENT
 
 
 class Wire(asyncio.Transport):
@@ -66,3 +69,17 @@ async def test_nothing_is_written_once_the_connection_is_gone(wire):
     wire.close()
     await asyncio.sleep(0)
     assert wire.told == ["closed"]
+
+
+async def test_the_line_of_the_log_follows_its_answer(wire, monkeypatch):
+    """uvicorn logs first. The line is still of its call, whatever the loop does meanwhile."""
+    log = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(log, "handle", lambda line: wire.told.append(f"{CURRENT.get()} {line.getMessage()}"))
+    monkeypatch.setattr(log, "isEnabledFor", lambda _: True)
+    named = CURRENT.set("r1")
+    AccessLog().info("%d", 200)
+    CURRENT.reset(named)
+    JoinedWrites(wire).write(b"answer")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert wire.told == [b"answer", "r1 200"]
