@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.figures import Figure, rates_ratio
+from benchmarks.figures import Figure, rates_ratios
 from benchmarks.load import FORM, HttpTarget, form
 from benchmarks.results import Cell
 from benchmarks.rounds import Pace, interleave
@@ -54,9 +54,9 @@ async def json_passthrough(api: Service, peer: str, folder: Path, pace: Pace) ->
 def json_figures(mine: Cell, other: Cell) -> list[Figure]:
     """Both rates, and the API's in units of the peer's."""
     return [
-        Figure("JSON through the API", mine.rate, "requests/s"),
-        Figure("JSON through FastAPI, a commit each", other.rate, "requests/s"),
-        Figure("JSON through the API ÷ FastAPI", rates_ratio((mine, other))),
+        Figure.of("JSON through the API", [each.rate for each in mine.rounds], "requests/s"),
+        Figure.of("JSON through FastAPI, a commit each", [each.rate for each in other.rounds], "requests/s"),
+        Figure.of("JSON through the API ÷ FastAPI", rates_ratios((mine, other))),
     ]
 
 

@@ -8,23 +8,55 @@ divided by another, of what may be different rounds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import comb
 from statistics import median
+from typing import Self
 
 from benchmarks.results import Cell, Row
 
 PEERS = ("stock", "fastapi", "litserve")
+MISSED = 0.05
+"""How often an interval may miss what it is for."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that answers a question, with its unit (`x` for a ratio)."""
+    """One number that answers a question, with its unit (`x` for a ratio), and the interval that it is in."""
 
     question: str
     value: float
     unit: str = "x"
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, question: str, samples: Sequence[float], unit: str = "x") -> Self:
+        """The median of what was measured several times."""
+        return cls(question, median(samples), unit, interval(samples))
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ×" if self.unit == "x" else f"{self.value:.1f} {self.unit}"
+        return f"{self._text(self.value)} {'×' if self.unit == 'x' else self.unit}"
+
+    @property
+    def range(self) -> str:
+        """The interval as text; empty where there is none."""
+        return " to ".join(map(self._text, self.interval)) if self.interval else ""
+
+    def _text(self, value: float) -> str:
+        return f"{value:.2f}" if self.unit == "x" else f"{value:.1f}"
+
+
+def interval(samples: Sequence[float]) -> tuple[float, float] | None:
+    """Where the median is that endless measuring would give, with 95 % confidence, whatever the distribution; None for
+    fewer than six samples, which cannot tell.
+
+    As many samples are above the median as heads fall in tosses of a coin: so the interval leaves out as many samples
+    at each end as it may (https://online.stat.psu.edu/stat415/lesson/19/19.1).
+    """
+    size, out, missed = len(samples), -1, 0.0
+    while (missed := missed + 2 * comb(size, out + 1) / 2**size) <= MISSED:
+        out += 1
+    ordered = sorted(samples)
+    return (ordered[out], ordered[-1 - out]) if out >= 0 else None
 
 
 def figures(rows: Sequence[Row]) -> list[Figure]:
@@ -40,14 +72,14 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
         ours = {row.kind: row for row in rows if row.precision == precision}
         ceiling, direct, api = (ours.get(kind) for kind in ("ceiling", "direct", "api"))
         if ceiling and direct:
-            found.append(Figure(f"TorchServe direct ÷ ceiling, {precision}", _saturated(direct, ceiling)))
+            found.append(Figure.of(f"TorchServe direct ÷ ceiling, {precision}", _saturated(direct, ceiling)))
         if direct and api:
-            found.append(Figure(f"through the API ÷ TorchServe direct, {precision}", _saturated(api, direct)))
+            found.append(Figure.of(f"through the API ÷ TorchServe direct, {precision}", _saturated(api, direct)))
         if api and peer:
             question = f"through the API, {precision} ÷ best peer ({peer.label})"
-            found.append(Figure(question, rates_ratio((api.best, peer.best))))
+            found.append(Figure.of(question, rates_ratios((api.best, peer.best))))
         found += [
-            Figure(f"{row.label}: concurrency 64 ÷ 8", rates_ratio((row.cells[64], row.cells[8])))
+            Figure.of(f"{row.label}: concurrency 64 ÷ 8", rates_ratios((row.cells[64], row.cells[8])))
             for row in (direct, api)
             if row and {8, 64} <= row.cells.keys()
         ]
@@ -59,13 +91,13 @@ def ratio(one: float, other: float) -> float:
     return one / other if other else float("inf")
 
 
-def rates_ratio(*pairs: tuple[Cell, Cell]) -> float:
-    """The first of each pair in units of the second: the median over all rounds of all pairs."""
+def rates_ratios(*pairs: tuple[Cell, Cell]) -> list[float]:
+    """The first of each pair in units of the second, in all rounds of all pairs."""
     rounds = chain.from_iterable(zip(one.rounds, other.rounds, strict=True) for one, other in pairs)
-    return median(ratio(one.rate, other.rate) for one, other in rounds)
+    return [ratio(one.rate, other.rate) for one, other in rounds]
 
 
-def _saturated(one: Row, other: Row) -> float:
+def _saturated(one: Row, other: Row) -> list[float]:
     common = one.cells.keys() & other.cells.keys()
     several = [concurrency for concurrency in common if concurrency > 1] or common
-    return rates_ratio(*((one.cells[concurrency], other.cells[concurrency]) for concurrency in several))
+    return rates_ratios(*((one.cells[concurrency], other.cells[concurrency]) for concurrency in several))

@@ -48,7 +48,7 @@ def show(rows: Sequence[Row], figures: Sequence[Figure], concurrencies: Sequence
             table.add_row(*line, style="red" if line[-1] != "0" else None)
         console.print(table)
     for figure in figures:
-        console.print(f"{figure!s:>16}  {figure.question}")
+        console.print(f"{figure!s:>16}  {figure.range:>16}  {figure.question}")
 
 
 def markdown(rows: Sequence[Row], figures: Sequence[Figure], concurrencies: Sequence[int]) -> str:
@@ -57,7 +57,9 @@ def markdown(rows: Sequence[Row], figures: Sequence[Figure], concurrencies: Sequ
     if rows:
         titles = head(concurrencies)
         text = [titles, ["---", *["---:"] * (len(titles) - 1)], *lines(rows, concurrencies), []]
-    text += [["Figure", "Value"], ["---", "---:"], *([figure.question, str(figure)] for figure in figures)]
+    table = [["Figure", "Value", "95 % interval"], ["---", "---:", "---:"]]
+    table += [[figure.question, str(figure), figure.range] for figure in figures]
+    text += table if any(figure.interval for figure in figures) else [line[:2] for line in table]
     return "".join(f"| {' | '.join(line)} |\n" if line else "\n" for line in text)
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 from rich.progress import Progress
 
@@ -31,18 +31,18 @@ async def start_up(subject: Subject, image: Path, folder: Path, *, progress: Pro
             times[name].append(await start(subject, image, folder / f"{number}"))
             progress.advance(task)
     progress.remove_task(task)
-    alone, to_worker, to_server = (median(times[name]) for name in ways)
-    return Comparison(
-        "startup",
-        [
-            Figure("importing torch and torchvision and reading the weights", alone, "s"),
-            Figure("start of a worker to its first prediction", to_worker, "s"),
-            Figure("torchserve --start to the first prediction", to_server, "s"),
-            Figure("start of a worker ÷ imports and weights", ratio(to_worker, alone)),
-            Figure("torchserve --start ÷ imports and weights", ratio(to_server, alone)),
-        ],
-        dict(times),
-    )
+    return Comparison("startup", start_figures(*times.values()), dict(times))
+
+
+def start_figures(alone: Sequence[float], to_worker: Sequence[float], to_server: Sequence[float]) -> list[Figure]:
+    """The medians, and how much longer the starts take than the imports and the weights in the same turn."""
+    return [
+        Figure.of("importing torch and torchvision and reading the weights", alone, "s"),
+        Figure.of("start of a worker to its first prediction", to_worker, "s"),
+        Figure.of("torchserve --start to the first prediction", to_server, "s"),
+        Figure.of("start of a worker ÷ imports and weights", list(map(ratio, to_worker, alone))),
+        Figure.of("torchserve --start ÷ imports and weights", list(map(ratio, to_server, alone))),
+    ]
 
 
 async def imports_and_weights(subject: Subject, image: Path, folder: Path) -> float:  # noqa: ARG001

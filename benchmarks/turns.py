@@ -12,7 +12,6 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from itertools import count
 from pathlib import Path
-from statistics import median
 from urllib.parse import urlsplit
 
 from benchmarks.comparisons import Comparison
@@ -78,13 +77,13 @@ def post(connection: HTTPConnection, target: HttpTarget, turn: int) -> float:
 async def what_the_api_adds(direct: HttpTarget, api: HttpTarget, precision: str, pace: Pace) -> Comparison:
     """The same pictures to TorchServe and through the API."""
     pairs = await in_turns(direct, api, pace)
-    figure = Figure(f"what the API adds to a request at concurrency 1, {precision}", added(pairs), "ms")
+    figure = Figure.of(f"what the API adds to a request at concurrency 1, {precision}", added(pairs), "ms")
     return Comparison(f"concurrency 1, {precision}", [figure], measured("direct", "api", pairs))
 
 
-def added(pairs: Sequence[Pair]) -> float:
-    """What the other takes longer: milliseconds, the median over the pairs."""
-    return median((other - one) * 1e3 for one, other in pairs)
+def added(pairs: Sequence[Pair]) -> list[float]:
+    """What the other takes longer, in each pair: milliseconds."""
+    return [(other - one) * 1e3 for one, other in pairs]
 
 
 async def large_image(api: Service, images: Sequence[bytes], large: bytes, folder: Path, pace: Pace) -> Comparison:
@@ -106,9 +105,9 @@ async def large_image(api: Service, images: Sequence[bytes], large: bytes, folde
 def large_figures(pairs: Sequence[Pair]) -> list[Figure]:
     """Both medians, and how much longer the large one takes: the median over the pairs."""
     return [
-        Figure("800×600 through the API, median", median(small for small, _ in pairs) * 1e3, "ms"),
-        Figure("4032×3024 through the API, median", median(big for _, big in pairs) * 1e3, "ms"),
-        Figure("4032×3024 ÷ 800×600, time at concurrency 1", median(ratio(big, small) for small, big in pairs)),
+        Figure.of("800×600 through the API, median", [small * 1e3 for small, _ in pairs], "ms"),
+        Figure.of("4032×3024 through the API, median", [big * 1e3 for _, big in pairs], "ms"),
+        Figure.of("4032×3024 ÷ 800×600, time at concurrency 1", [ratio(big, small) for small, big in pairs]),
     ]
 
 

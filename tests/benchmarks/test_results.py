@@ -1,14 +1,18 @@
 """Medians, ratios, the table and the chart, from measurements made up here."""
 
 import json
+from random import Random
+from statistics import median
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from benchmarks import chart, report
 from benchmarks.comparisons import json_figures
-from benchmarks.figures import figures
+from benchmarks.figures import Figure, figures, interval
 from benchmarks.results import Cell, Measured, Row
+from benchmarks.startup import start_figures
 
 
 def row(kind, precision, rates, p50=0.05, errors=0):
@@ -84,6 +88,11 @@ def test_json_is_compared_within_a_round_too():
     assert [figure.value for figure in json_figures(mine, other)] == [30, 10, 2]  # 4, 2 and 1.5; of the medians 3
 
 
+def test_a_start_is_compared_within_its_turn():
+    found = start_figures([10.0, 20.0, 10.0], [12.0, 22.0, 30.0], [15.0, 40.0, 21.0])
+    assert [figure.value for figure in found] == [10, 22, 21, 1.2, 2]
+
+
 def test_one_request_at_a_time_is_compared_only_where_nothing_else_was_measured():
     def ratios(concurrencies):
         cells = [
@@ -96,6 +105,35 @@ def test_one_request_at_a_time_is_compared_only_where_nothing_else_was_measured(
 
     assert ratios([1, 8]) == [0.5]
     assert ratios([1]) == [0.1]
+
+
+def test_an_interval_has_the_true_median_in_19_of_20_runs():
+    """Of times with a long tail, whose median is ln 2."""
+    random = Random(1)
+    for size in (6, 10, 33, 400):
+        runs = [interval([random.expovariate(1) for _ in range(size)]) for _ in range(2000)]
+        right = sum(low < 0.693147 < high for low, high in runs) / len(runs)
+        assert 0.94 < right < 0.99, size
+    assert median(high - low for low, high in runs) < 0.25, "and it tells something"
+
+
+def test_an_interval_leaves_out_what_it_may():
+    """As tables of the sign test have it: 0, 1, 2 and 5 at each end."""
+    ends = {size: interval(range(size)) for size in (6, 9, 12, 20)}
+    assert ends == {6: (0, 5), 9: (1, 7), 12: (2, 9), 20: (5, 14)}
+    assert interval([3, 1, 2, 6, 5, 4]) == (1, 6)
+    assert [interval([1.0] * size) for size in (0, 1, 5)] == [None] * 3
+
+
+def test_a_figure_is_shown_with_its_interval(capsys):
+    ratio, time = Figure.of("faster", [1.5, 1.25, 1, 3, 2, 2.5]), Figure.of("time", [1.0, 2.0, 6.0], "ms")
+    assert report.markdown([], [ratio, time], []).splitlines()[2:] == [
+        "| faster | 1.75 × | 1.00 to 3.00 |",
+        "| time | 2.0 ms |  |",
+    ]
+    assert report.markdown([], [time], []).splitlines()[2:] == ["| time | 2.0 ms |"]
+    report.show([], [ratio], [], Console())
+    assert capsys.readouterr().out.split() == ["1.75", "×", "1.00", "to", "3.00", "faster"]
 
 
 def test_no_ratio_without_both_of_its_rows():
