@@ -8,7 +8,7 @@ divided by another, of what may be different rounds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import comb
+from math import exp, lgamma, log
 from statistics import median
 from typing import Self
 
@@ -50,13 +50,18 @@ def interval(samples: Sequence[float]) -> tuple[float, float] | None:
     fewer than six samples, which cannot tell.
 
     As many samples are above the median as heads fall in tosses of a coin: so the interval leaves out as many samples
-    at each end as it may (https://online.stat.psu.edu/stat415/lesson/19/19.1).
+    at each end as it may (the sign test: W. J. Conover, Practical Nonparametric Statistics, 3.2).
     """
     size, out, missed = len(samples), -1, 0.0
-    while (missed := missed + 2 * comb(size, out + 1) / 2**size) <= MISSED:
+    while (missed := missed + 2 * _chance(out + 1, size)) <= MISSED:
         out += 1
     ordered = sorted(samples)
     return (ordered[out], ordered[-1 - out]) if out >= 0 else None
+
+
+def _chance(heads: int, tosses: int) -> float:
+    """Of so many heads. In logarithms, since thousands of requests are as many tosses."""
+    return exp(lgamma(tosses + 1) - lgamma(heads + 1) - lgamma(tosses - heads + 1) - tosses * log(2))
 
 
 def figures(rows: Sequence[Row]) -> list[Figure]:

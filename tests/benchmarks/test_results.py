@@ -118,9 +118,9 @@ def test_an_interval_has_the_true_median_in_19_of_20_runs():
 
 
 def test_an_interval_leaves_out_what_it_may():
-    """As tables of the sign test have it: 0, 1, 2 and 5 at each end."""
-    ends = {size: interval(range(size)) for size in (6, 9, 12, 20)}
-    assert ends == {6: (0, 5), 9: (1, 7), 12: (2, 9), 20: (5, 14)}
+    """As tables of the sign test have it: 0, 1, 2 and 5 at each end; of very many, by exact sums of binomials."""
+    ends = {size: interval(range(size)) for size in (6, 9, 12, 20, 12000)}
+    assert ends == {6: (0, 5), 9: (1, 7), 12: (2, 9), 20: (5, 14), 12000: (5892, 6107)}
     assert interval([3, 1, 2, 6, 5, 4]) == (1, 6)
     assert [interval([1.0] * size) for size in (0, 1, 5)] == [None] * 3
 
@@ -134,6 +134,21 @@ def test_a_figure_is_shown_with_its_interval(capsys):
     assert report.markdown([], [time], []).splitlines()[2:] == ["| time | 2.0 ms |"]
     report.show([], [ratio], [], Console())
     assert capsys.readouterr().out.split() == ["1.75", "×", "1.00", "to", "3.00", "faster"]
+
+
+def test_every_ratio_of_enough_rounds_has_its_interval():
+    def several(rate):
+        return Cell([Measured(rate + i, 1.0, None, None) for i in range(6)])
+
+    rows = [
+        Row(kind, kind, precision, {8: several(rate), 64: several(rate)})
+        for kind, precision, rate in (("ceiling", "x", 50), ("direct", "x", 40), ("api", "x", 39), ("stock", None, 10))
+    ]
+    found = [*figures(rows), *json_figures(several(40), several(10)), *start_figures(*[list(range(1, 7))] * 3)]
+    assert len(found) == 5 + 3 + 5
+    for figure in found:
+        assert figure.interval, figure.question
+        assert figure.interval[0] <= figure.value <= figure.interval[1], figure.question
 
 
 def test_no_ratio_without_both_of_its_rows():

@@ -97,5 +97,6 @@ def test_a_request_is_compared_with_the_one_beside_it() -> None:
     """Of the medians, the difference would be 5 and the ratio 1.1."""
     pairs = [(0.010, 0.013), (0.050, 0.055), (0.050, 0.053), (0.090, 0.093), (0.090, 0.093)]
     assert median(turns.added(pairs)) == pytest.approx(3)
+    assert all(figure.interval for figure in turns.large_figures(pairs + pairs))
     small, big, longer = turns.large_figures([(0.010, 0.020), (0.050, 0.055), (0.060, 0.090)])
     assert (small.value, big.value, longer.value) == (pytest.approx(50), pytest.approx(55), pytest.approx(1.5))

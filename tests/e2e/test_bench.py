@@ -48,6 +48,8 @@ def test_it_measures_the_service_and_writes_what_it_found(model_store, tmp_path)
     assert median(large["4032x3024"]) > median(large["800x600"]) > 0
     assert len(added["direct"]) == len(added["api"]) > 0
     assert "what the API adds to a request at concurrency 1, fp32" in ran.stdout
+    (figure,) = [each for each in found["figures"] if each["question"].startswith("what the API adds")]
+    assert bool(figure["interval"]) == (len(added["api"]) >= 6), "fewer turns cannot tell"
     assert found["machine"]["cores"] >= 1
     assert found["machine"]["memory"] > 1e9
     assert found["archives"][0]["weights"] == "untrained"
